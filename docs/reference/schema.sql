@@ -43,7 +43,7 @@ CREATE TABLE booking.booking (
     notified_at timestamp with time zone,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     CONSTRAINT booking_pkey PRIMARY KEY (id),
-    CONSTRAINT booking_key_key UNIQUE (key),
+    CONSTRAINT booking_key_rider_id_key UNIQUE (key, rider_id),
     CONSTRAINT booking_driver_check CHECK (((state <> ALL (ARRAY['matched'::text, 'confirmed'::text])) OR ((fleet IS NOT NULL) AND (driver IS NOT NULL)))),
     CONSTRAINT booking_dropoff_lat_check CHECK (((dropoff_lat >= ('-90'::integer)::double precision) AND (dropoff_lat <= (90)::double precision))),
     CONSTRAINT booking_dropoff_lon_check CHECK (((dropoff_lon >= ('-180'::integer)::double precision) AND (dropoff_lon <= (180)::double precision))),
@@ -61,12 +61,13 @@ CREATE TABLE booking.claim_lock (
 
 CREATE TABLE booking.idempotency_record (
     key text COLLATE "C" NOT NULL,
+    rider_id text NOT NULL,
     booking_id text NOT NULL,
     fingerprint bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
     status integer,
     body bytea,
-    CONSTRAINT idempotency_record_pkey PRIMARY KEY (key),
+    CONSTRAINT idempotency_record_pkey PRIMARY KEY (key, rider_id),
     CONSTRAINT idempotency_record_booking_id_key UNIQUE (booking_id),
     CONSTRAINT idempotency_record_response_check CHECK (((status IS NULL) = (body IS NULL)))
 ) WITH (fillfactor=60);

@@ -1,11 +1,11 @@
 -- Bookings, idempotency records and campaign tokens.
 
--- The unique key makes one booking of two equal requests. Keys sort by byte (COLLATE "C"): the ledger pages over them.
+-- The unique key makes one booking of two equal requests of a rider; riders do not share keys. Keys sort by byte (COLLATE "C"): the ledger pages over them.
 -- A booking changes a handful of times; the free space on each page (fillfactor) keeps the updates on it.
 -- created_at is the database's time: the validity of a quote is counted from it.
 CREATE TABLE booking.booking (
     id text PRIMARY KEY,
-    key text COLLATE "C" NOT NULL UNIQUE,
+    key text COLLATE "C" NOT NULL,
     rider_id text NOT NULL,
     pickup_lat double precision NOT NULL,
     pickup_lon double precision NOT NULL,
@@ -27,6 +27,7 @@ CREATE TABLE booking.booking (
     reason text,
     notified_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT booking_key_rider_id_key UNIQUE (key, rider_id),
     CONSTRAINT booking_pickup_lat_check CHECK (pickup_lat BETWEEN -90 AND 90),
     CONSTRAINT booking_pickup_lon_check CHECK (pickup_lon BETWEEN -180 AND 180),
     CONSTRAINT booking_dropoff_lat_check CHECK (dropoff_lat BETWEEN -90 AND 90),
@@ -40,14 +41,16 @@ CREATE TABLE booking.booking (
         CHECK (state NOT IN ('matched', 'confirmed') OR (fleet IS NOT NULL AND driver IS NOT NULL))
 ) WITH (fillfactor = 60);
 
--- The response that was given to each Idempotency-Key; status and body are empty until it is known.
+-- The response that was given to each Idempotency-Key of a rider; status and body are empty until it is known.
 CREATE TABLE booking.idempotency_record (
-    key text COLLATE "C" PRIMARY KEY,
+    key text COLLATE "C" NOT NULL,
+    rider_id text NOT NULL,
     booking_id text NOT NULL UNIQUE,
     fingerprint bytea NOT NULL,
     created_at timestamptz NOT NULL,
     status integer,
     body bytea,
+    PRIMARY KEY (key, rider_id),
     CONSTRAINT idempotency_record_response_check CHECK ((status IS NULL) = (body IS NULL))
 ) WITH (fillfactor = 60);
 

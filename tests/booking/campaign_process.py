@@ -33,7 +33,9 @@ class NoTokenLeft(Exception):
 
 async def _book(begin: BeginUnitOfWork[BookingSql], key: str, campaign: Campaign) -> None:
     async with begin() as work:
-        record = IdempotencyRecord(key=key, booking_id=key, fingerprint=b"", created_at=NOW)
+        record = IdempotencyRecord(
+            key=replace(BOOKING, key=key).rider_key, booking_id=key, fingerprint=b"", created_at=NOW
+        )
         await work.create(replace(BOOKING, id=key, key=key), record)
         if (await work.take_token("launch", campaign.max_tokens, campaign.window_s)) is not None:
             raise NoTokenLeft

@@ -4,10 +4,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from prebook.booking.domain.booking import Booking
+from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.booking.store import (
     DuplicateKey,
     IdempotencyRecord,
+    LedgerPosition,
     LoadSignals,
     LockedBooking,
     StoredResponse,
@@ -19,7 +20,7 @@ from prebook.messaging.clock import utc_now
 @dataclass
 class MemoryBooking:
     bookings: dict[str, Booking] = field(default_factory=dict)
-    idempotency_records: dict[str, IdempotencyRecord] = field(default_factory=dict)
+    idempotency_records: dict[RiderKey, IdempotencyRecord] = field(default_factory=dict)
     clock: Callable[[], datetime] = utc_now
     tokens: dict[tuple[str, float], int] = field(default_factory=dict)
     load_signals: LoadSignals = field(default_factory=LoadSignals)
@@ -27,15 +28,15 @@ class MemoryBooking:
     """Maximum number of rows of the latest sample."""
 
     async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
-        if any(stored.key == booking.key for stored in self.bookings.values()):
+        if any(stored.rider_key == booking.rider_key for stored in self.bookings.values()):
             raise DuplicateKey
         self.idempotency_records[record.key] = record
         self.bookings[booking.id] = booking
 
-    async def find_idempotency_record(self, key: str) -> IdempotencyRecord | None:
+    async def find_idempotency_record(self, key: RiderKey) -> IdempotencyRecord | None:
         return self.idempotency_records.get(key)
 
-    async def store_response(self, key: str, response: StoredResponse) -> StoredResponse:
+    async def store_response(self, key: RiderKey, response: StoredResponse) -> StoredResponse:
         record = self.idempotency_records[key]
         stored = record.response or response
         self.idempotency_records[key] = replace(record, response=stored)
@@ -71,6 +72,6 @@ class MemoryBooking:
         self.sampled_rows = max_rows
         return self.load_signals
 
-    async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
-        found = (b for b in self.bookings.values() if b.key.startswith(prefix) and b.key > after)
-        return sorted(found, key=lambda b: b.key)[:limit]
+    async def read_ledger(self, prefix: str, after: LedgerPosition, limit: int) -> Sequence[Booking]:
+        found = (b for b in self.bookings.values() if b.key.startswith(prefix) and (b.key, b.id) > after)
+        return sorted(found, key=lambda b: (b.key, b.id))[:limit]

@@ -37,7 +37,9 @@ async def request_fare(begin: BeginUnitOfWork[BookingSql], name: str, coupling: 
         BOOKING, id=name, key=name, plan=plan, history=(StateChange(state=BookingState.REQUESTED, at=now),)
     )
     gateway = BookingSuite(begin=begin).assembled.gateway
-    record = IdempotencyRecord(key=name, booking_id=name, fingerprint=b"", created_at=now)
+    record = IdempotencyRecord(
+        key=replace(BOOKING, key=name).rider_key, booking_id=name, fingerprint=b"", created_at=now
+    )
     await gateway.execute(CreateBooking(process.start(booking), record), MessageContext(name, plan, NO_TRACE, now))
 
 

@@ -112,7 +112,9 @@ async def _create_priced(
     pricing_skew: timedelta = timedelta(),
 ) -> None:
     history = (StateChange(state=BookingState.REQUESTED, at=_now(booking_skew)),)
-    record = IdempotencyRecord(key=name, booking_id=name, fingerprint=b"", created_at=NOW)
+    record = IdempotencyRecord(
+        key=replace(BOOKING, key=name).rider_key, booking_id=name, fingerprint=b"", created_at=NOW
+    )
     async with begin() as work:
         await work.create(replace(BOOKING, id=name, key=name, history=history), record)
     occurred_at = _now(pricing_skew)

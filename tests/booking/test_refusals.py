@@ -129,7 +129,7 @@ async def test_the_openapi_document_lists_every_refusal() -> None:
 
     booking = document["paths"]["/v1/bookings"]["post"]
     schemas = document["components"]["schemas"]
-    assert set(booking["responses"]) == {"201", "202", "400", "403", "409", "413", "415", "422", "429", "503"}
+    assert set(booking["responses"]) == {*("201", "202", "400", "401", "403", "409", "413", "415", "422", "429", "503")}
     assert list(booking["responses"]["422"]["content"]) == ["application/problem+json"]
     assert (schemas["BookingRequest"]["additionalProperties"], schemas["Place"]["additionalProperties"]) == (
         False,

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from prebook.booking import process
-from prebook.booking.domain.booking import Booking
+from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.booking.handlers import UnknownBooking, handle_driver_reply, handle_fare_reply, handle_notification_reply
-from prebook.booking.store import BookingWork, DuplicateKey, IdempotencyRecord, StoredResponse
+from prebook.booking.store import BookingWork, DuplicateKey, IdempotencyRecord, LedgerPosition, StoredResponse
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, RiderNotified
 from prebook.contracts.ride import BookingState
@@ -17,12 +17,13 @@ from prebook.messaging.unit_of_work import BeginUnitOfWork
 from tests.booking.booking_suite import BOOKING, MATCHED, NOW, PLAN, QUOTED
 
 Store = BeginUnitOfWork[BookingWork]
+START = LedgerPosition("", "")
 FIRST = StoredResponse(booking_id="bk_1", status=202, body=b'{"id":"bk_1"}')
 
 
 def idempotency_record(booking: Booking, response: StoredResponse | None = None) -> IdempotencyRecord:
     return IdempotencyRecord(
-        key=booking.key, booking_id=booking.id, fingerprint=b"\x00\xff", created_at=NOW, response=response
+        key=booking.rider_key, booking_id=booking.id, fingerprint=b"\x00\xff", created_at=NOW, response=response
     )
 
 
@@ -62,25 +63,39 @@ async def test_a_key_is_used_once(begin: Store) -> None:
 
     async with begin() as work:
         assert await work.find("bk_2") is None
-        assert await work.find_idempotency_record("k1") == idempotency_record(BOOKING)
-        assert await work.find_idempotency_record("k2") is None
+        assert await work.find_idempotency_record(BOOKING.rider_key) == idempotency_record(BOOKING)
+        assert await work.find_idempotency_record(RiderKey(BOOKING.ride.rider_id, "k2")) is None
+
+
+async def test_riders_with_equal_keys_have_bookings_of_their_own(begin: Store) -> None:
+    other = replace(BOOKING, id="bk_2", ride=replace(BOOKING.ride, rider_id="other"))
+    assert await create(begin)
+    assert await create(begin, other, replace(FIRST, booking_id="bk_2"))
+    assert not await create(begin, replace(other, id="bk_3"))
+
+    async with begin() as work:
+        assert await work.find_idempotency_record(BOOKING.rider_key) == idempotency_record(BOOKING)
+        assert (await work.store_response(BOOKING.rider_key, FIRST)).booking_id == "bk_1"
+        ledger = [b.id for b in await work.read_ledger("k", START, 1)]
+        ledger += [b.id for b in await work.read_ledger("k", LedgerPosition("k1", "bk_1"), 1)]
+        assert ledger == ["bk_1", "bk_2"]
 
 
 async def test_the_first_response_is_kept(begin: Store) -> None:
     await create(begin)
     for response in (FIRST, replace(FIRST, status=201, body=b"{}")):
         async with begin() as work:
-            assert await work.store_response("k1", response) == FIRST
+            assert await work.store_response(BOOKING.rider_key, response) == FIRST
 
     async with begin() as work:
-        assert await work.find_idempotency_record("k1") == idempotency_record(BOOKING, FIRST)
+        assert await work.find_idempotency_record(BOOKING.rider_key) == idempotency_record(BOOKING, FIRST)
 
 
 async def test_a_response_is_stored_with_its_booking(begin: Store) -> None:
     await create(begin, BOOKING, FIRST)
 
     async with begin() as work:
-        assert await work.find_idempotency_record("k1") == idempotency_record(BOOKING, FIRST)
+        assert await work.find_idempotency_record(BOOKING.rider_key) == idempotency_record(BOOKING, FIRST)
 
 
 async def test_the_ledger_is_ordered_by_the_bytes_of_the_keys(begin: Store) -> None:
@@ -88,11 +103,11 @@ async def test_the_ledger_is_ordered_by_the_bytes_of_the_keys(begin: Store) -> N
         await create(begin, replace(BOOKING, id=f"bk_{key}", key=key))
 
     async with begin() as work:
-        assert [b.key for b in await work.read_ledger("", "", 9)] == ["A-1", "a%", "a-", "a-10", "a-2", "a_1", "b"]
-        assert [b.key for b in await work.read_ledger("a-", "", 9)] == ["a-", "a-10", "a-2"]
-        assert [b.key for b in await work.read_ledger("a-", "a-", 1)] == ["a-10"]
-        assert [b.key for b in await work.read_ledger("a%", "", 9)] == ["a%"]
-        assert [b.key for b in await work.read_ledger("", "b", 9)] == []
+        assert [b.key for b in await work.read_ledger("", START, 9)] == ["A-1", "a%", "a-", "a-10", "a-2", "a_1", "b"]
+        assert [b.key for b in await work.read_ledger("a-", START, 9)] == ["a-", "a-10", "a-2"]
+        assert [b.key for b in await work.read_ledger("a-", LedgerPosition("a-", "bk_a-"), 1)] == ["a-10"]
+        assert [b.key for b in await work.read_ledger("a%", START, 9)] == ["a%"]
+        assert [b.key for b in await work.read_ledger("", LedgerPosition("b", "bk_b"), 9)] == []
 
 
 async def test_replies_advance_the_stored_booking(begin: Store) -> None:

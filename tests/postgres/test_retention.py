@@ -148,8 +148,8 @@ async def test_stored_responses_are_kept_for_the_deduplication_window(
     url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     await database.execute("""
-        INSERT INTO booking.idempotency_record (key, booking_id, fingerprint, created_at)
-        SELECT 'k' || days, 'b' || days, '', now() - make_interval(days => days)
+        INSERT INTO booking.idempotency_record (key, rider_id, booking_id, fingerprint, created_at)
+        SELECT 'k' || days, 'r', 'b' || days, '', now() - make_interval(days => days)
         FROM unnest(ARRAY[6, 7, 9]) AS days""")
     assert await purge(url, "booking", booking.PURGES) == 1
     assert await read_remaining(database, "SELECT key FROM booking.idempotency_record") == ["k6", "k7"]

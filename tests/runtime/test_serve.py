@@ -1,12 +1,29 @@
 """ServiceProcess: order in which a process stops its loops."""
 
 import asyncio
+import socket
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import pytest
+
+from prebook.http.connections import Connections, HttpLimits
+from prebook.http.server_protocol import BoundedHttpProtocol
+from prebook.runtime import serve
 from prebook.runtime.serve import ServiceProcess
 
-LOOPS = ("deadlines", "poller", "consumer", "relay", "lease_release", "wakeup", "purge", "loop_lag", "publisher")
+LOOPS = (
+    "deadlines",
+    "poller",
+    "reply_lookup",
+    "consumer",
+    "relay",
+    "lease_release",
+    "wakeup",
+    "purge",
+    "loop_lag",
+    "publisher",
+)
 DRAIN_TURNS = 5
 
 
@@ -43,3 +60,31 @@ async def test_the_relay_stops_before_its_session_and_its_publisher() -> None:
     assert sorted(ended) == sorted((*LOOPS, "calls", "transactions"))
     assert ended.index("calls") < ended.index("relay") < ended.index("transactions")
     assert ended.index("consumer") < ended.index("relay") < min(ended.index(name) for name in ("wakeup", "publisher"))
+
+
+def test_a_service_is_served_with_limits_and_takes_no_address_from_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs: list[Any] = []
+
+    def close_all(listeners: list[socket.socket]) -> None:
+        for listener in listeners:
+            listener.close()
+
+    def make_server(config: Any) -> Any:
+        configs.append(config)
+        return SimpleNamespace(run=close_all, started=True)
+
+    settings = SimpleNamespace(log_level="info", clock_skew_s=0.0, crash_dir="")
+    settings.http_host = settings.internal_host = "127.0.0.1"
+    settings.http_port = settings.internal_port = 0
+    process = SimpleNamespace(app=do_nothing, connections=Connections(HttpLimits(max_connections=1)))
+    monkeypatch.setattr(serve, "read_settings", lambda: (settings, {}))
+    monkeypatch.setattr(serve, "ServiceProcess", lambda *_: process)
+    monkeypatch.setattr("prebook.runtime.serve.uvicorn.Server", make_server)
+    monkeypatch.setattr("prebook.runtime.serve.signal.signal", lambda *_: None)
+    monkeypatch.setattr("prebook.runtime.serve.logging.configure", lambda *_: None)
+    with pytest.raises(SystemExit):
+        serve.main(cast("Any", SimpleNamespace(name="booking")))
+
+    (config,) = configs
+    assert config.proxy_headers is False
+    assert (config.http.func, config.http.keywords) == (BoundedHttpProtocol, {"registry": process.connections})

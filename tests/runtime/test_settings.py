@@ -115,3 +115,15 @@ def test_a_retry_schedule_that_does_not_fit_its_deadline_is_refused(tmp_path: Pa
         f"PREBOOK_COUPLINGS: {couplings}: flows.quote_fare: attempt 5 comes up to 15.68 s after the first, and "
         "deadline_s is 15.68; raise deadline_s above 15.68, or lower max_attempts or backoff_s"
     )
+
+
+@pytest.mark.parametrize("proxies", ["10.0.0.1/24", "proxy.example", "10.0.0.0/33"])
+def test_a_wrong_network_stops_the_start(proxies: str) -> None:
+    with pytest.raises(BadSettings, match="PREBOOK_TRUSTED_PROXIES"):
+        read_settings({**VALID, "PREBOOK_RIDER_HEADER": "X-Rider-Id", "PREBOOK_TRUSTED_PROXIES": proxies})
+
+
+@pytest.mark.parametrize("lone", [{"PREBOOK_RIDER_HEADER": "X-Rider-Id"}, {"PREBOOK_TRUSTED_PROXIES": "10.0.0.0/24"}])
+def test_header_and_proxies_are_set_together(lone: dict[str, str]) -> None:
+    with pytest.raises(BadSettings, match="set together"):
+        read_settings({**VALID, **lone})

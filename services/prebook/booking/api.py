@@ -14,11 +14,13 @@ from litestar.types import ControllerRouterHandler
 from prebook.booking.store import BookingWork, StoredResponse
 from prebook.booking.use_cases.book import BookRide
 from prebook.booking.use_cases.cancel import cancel_ride, find_booking
-from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, view_of
+from prebook.booking.use_cases.validation import with_rider
+from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, ledger_position_of, view_of
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
 from prebook.http.bodies import StrictBody
 from prebook.http.call_guard import ALLOW_CONSOLE
 from prebook.http.problems import Problem, problem_responses, trace_of
+from prebook.http.rider_identity import RiderIdentity
 from prebook.messaging.codec import SAFE_ID
 from prebook.runtime.service import ServiceContext
 
@@ -30,7 +32,8 @@ IdempotencyKey = Annotated[
 ]
 BookingId = Annotated[str, PathParameter(description="id of the booking, as in its Location")]
 BookingBody = Annotated[BookingRequest, Body()]
-LedgerKey = Annotated[str, QueryParameter(pattern="^[!-~]{0,255}$")]
+LedgerPrefix = Annotated[str, QueryParameter(pattern="^[!-~]{0,255}$")]
+LedgerCursor = Annotated[str, QueryParameter(pattern="^([A-Za-z0-9_.:-]{1,200}/[!-~]{1,255})?$")]
 LOCATION = ResponseHeader(name="Location", description="URL of the booking", documentation_only=True)
 RETRY_AFTER = ResponseHeader(
     name="Retry-After",
@@ -42,6 +45,7 @@ RETRY_AFTER = ResponseHeader(
 
 def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequence[ControllerRouterHandler]:
     """Litestar route handlers of the rider-facing API."""
+    identity = RiderIdentity(context.settings.rider_header, context.settings.trusted_proxies)
 
     @post(
         "/v1/bookings",
@@ -53,20 +57,23 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
         response_headers=[LOCATION, RETRY_AFTER],
         responses={
             CREATED: ResponseSpec(BookingView, description="the booking is settled", generate_examples=False),
-            **problem_responses(400, 403, 409, 413, 415, 422, 429, 503),
+            **problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 503),
         },
     )
     async def book(request: AnyRequest, data: BookingBody, key: IdempotencyKey) -> Response[BookingView]:
-        return _http_response(await book_ride.book(key, data, trace_of(request)))
+        return _http_response(
+            await book_ride.book(key, with_rider(data, identity.rider_of(request)), trace_of(request))
+        )
 
     # Litestar's own response names only the method that was registered first on a path.
     @route("/v1/bookings/{booking_id:str}", http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False)
     async def get_allowed_methods() -> Response[None]:
         return Response(None, status_code=204, headers={"allow": "DELETE, GET, OPTIONS"})
 
-    @get("/v1/bookings/{booking_id:str}", summary="Get a booking", responses=problem_responses(404))
-    async def get_booking(booking_id: BookingId) -> BookingView:
-        return view_of(await find_booking(context, _check_id(booking_id)))
+    @get("/v1/bookings/{booking_id:str}", summary="Get a booking", responses=problem_responses(400, 401, 404))
+    async def get_booking(request: AnyRequest, booking_id: BookingId) -> BookingView:
+        rider_id = identity.rider_of(request)
+        return view_of(await find_booking(context, _check_id(booking_id), rider_id))
 
     @delete(
         "/v1/bookings/{booking_id:str}",
@@ -75,10 +82,12 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
         description="A booking can be cancelled until its pickup_at; afterwards the response is "
         "409 `pickup_has_passed`. A booking that was rejected, expired or failed is refused with 409 `booking_over`. "
         "A repeated cancellation returns the cancelled booking, also after the pickup.",
-        responses=problem_responses(404, 409),
+        responses=problem_responses(400, 401, 404, 409),
     )
     async def cancel(request: AnyRequest, booking_id: BookingId) -> BookingView:
-        return view_of(await context.tasks.run_shielded(cancel_ride(context, _check_id(booking_id), trace_of(request))))
+        rider_id = identity.rider_of(request)
+        cancelling = cancel_ride(context, _check_id(booking_id), rider_id, trace_of(request))
+        return view_of(await context.tasks.run_shielded(cancelling))
 
     return [book, get_allowed_methods, get_booking, cancel]
 
@@ -93,10 +102,10 @@ def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteH
         opt=ALLOW_CONSOLE,
     )
     async def list_ledger(
-        prefix: LedgerKey = "", after: LedgerKey = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
+        prefix: LedgerPrefix = "", after: LedgerCursor = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
     ) -> LedgerPage:
         async with context.units.commands() as work:
-            return ledger_page_of(await work.read_ledger(prefix, after, limit), limit)
+            return ledger_page_of(await work.read_ledger(prefix, ledger_position_of(after), limit), limit)
 
     return [list_ledger]
 

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from prebook.booking.domain.booking import Booking
+from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.contracts.plan import Coupling
 from prebook.messaging.unit_of_work import UnitOfWork
 
@@ -23,7 +23,7 @@ class StoredResponse:
 class IdempotencyRecord:
     """Record of an Idempotency-Key and of the request that used it."""
 
-    key: str
+    key: RiderKey
     booking_id: str
     fingerprint: bytes
     """SHA-256 of the request."""
@@ -32,8 +32,15 @@ class IdempotencyRecord:
     """None while the first request is still being served."""
 
 
+class LedgerPosition(NamedTuple):
+    """Position of a booking in the ledger; riders may have equal keys."""
+
+    key: str
+    booking_id: str
+
+
 class DuplicateKey(Exception):
-    """The Idempotency-Key belongs to an earlier request."""
+    """The Idempotency-Key belongs to an earlier request of the same rider."""
 
 
 class StaleDecision(Exception):
@@ -90,11 +97,11 @@ class BookingWork(UnitOfWork, Protocol):
         """
         ...
 
-    async def find_idempotency_record(self, key: str) -> IdempotencyRecord | None:
+    async def find_idempotency_record(self, key: RiderKey) -> IdempotencyRecord | None:
         """The record of an Idempotency-Key; None if there is none, or it has been purged."""
         ...
 
-    async def store_response(self, key: str, response: StoredResponse) -> StoredResponse:
+    async def store_response(self, key: RiderKey, response: StoredResponse) -> StoredResponse:
         """Store the response to the key's request unless one is stored already; returns the stored response."""
         ...
 
@@ -128,6 +135,9 @@ class BookingWork(UnitOfWork, Protocol):
         """
         ...
 
-    async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
-        """Read at most ``limit`` bookings whose key starts with ``prefix`` and follows ``after``, in key order."""
+    async def read_ledger(self, prefix: str, after: LedgerPosition, limit: int) -> Sequence[Booking]:
+        """Read at most ``limit`` bookings whose key starts with ``prefix``, in the order of keys and ids.
+
+        ``after``: position of the booking that they follow.
+        """
         ...

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from prebook.booking.domain.booking import Booking
-from prebook.booking.store import StoredResponse
+from prebook.booking.store import LedgerPosition, StoredResponse
 from prebook.contracts.booking import BookingView, LedgerEntry, LedgerPage
 
 CREATED = 201
@@ -60,5 +60,11 @@ def ledger_entry_of(booking: Booking) -> LedgerEntry:
 
 def ledger_page_of(bookings: Sequence[Booking], limit: int) -> LedgerPage:
     """Ledger page with ``next`` set if it is full: only then may another page follow."""
-    next_key = bookings[-1].key if len(bookings) == limit else None
-    return LedgerPage(entries=tuple(ledger_entry_of(booking) for booking in bookings), next=next_key)
+    next_page = f"{bookings[-1].id}/{bookings[-1].key}" if len(bookings) == limit else None
+    return LedgerPage(entries=tuple(ledger_entry_of(booking) for booking in bookings), next=next_page)
+
+
+def ledger_position_of(after: str) -> LedgerPosition:
+    """Position in the ledger of a page's ``next``; the beginning if it is empty."""
+    booking_id, _, key = after.partition("/")
+    return LedgerPosition(key, booking_id)

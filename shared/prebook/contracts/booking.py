@@ -19,7 +19,8 @@ class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     and a plan without couplings is no plan.
     """
 
-    rider_id: RiderId
+    rider_id: RiderId = ""
+    """Required unless the rider is known from ``PREBOOK_RIDER_HEADER``."""
     pickup: Place
     dropoff: Place
     pickup_at: Annotated[datetime, msgspec.Meta(tz=True, description="RFC 3339, in the future")]
@@ -74,9 +75,9 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Page of ``GET /v1/ledger?prefix=&after=&limit=``: bookings in the order of their keys.
+    """Page of ``GET /v1/ledger?prefix=&after=&limit=``: bookings in the order of their keys and ids.
 
-    Their keys start with ``prefix`` and follow ``after``.
+    Their keys start with ``prefix``; ``after`` is the ``next`` of an earlier page.
     """
 
     entries: tuple[LedgerEntry, ...]

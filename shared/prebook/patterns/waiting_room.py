@@ -4,6 +4,8 @@ The same delay for all would bring them back at once, to be refused again. Reser
 at the rate at which capacity becomes free. A reservation that is not used delays nobody.
 """
 
+from collections.abc import Hashable
+
 MIN_WAIT_S = 1.0
 """Minimum seconds until the time of a new reservation."""
 MAX_WAIT_S = 120.0
@@ -18,22 +20,22 @@ class WaitingRoom:
     """Reservations by key. All times are seconds of one monotonic clock of the caller."""
 
     def __init__(self) -> None:
-        self._reserved_at: dict[str, float] = {}
+        self._reserved_at: dict[Hashable, float] = {}
         self._last_reserved_at: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._reserved_at)
 
-    def has_due_reservation(self, key: str, now: float) -> bool:
+    def has_due_reservation(self, key: Hashable, now: float) -> bool:
         """Return whether ``key`` has a reservation whose time has come."""
         return now >= self._reserved_at.get(key, now + 1.0)
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: Hashable) -> None:
         """Forget the reservation of ``key``, if there is one."""
         self._reserved_at.pop(key, None)
 
     def reserve_wait_s(
-        self, key: str, now: float, *, opens_in_s: float, admissions_per_s: float, bottleneck: str = ""
+        self, key: Hashable, now: float, *, opens_in_s: float, admissions_per_s: float, bottleneck: str = ""
     ) -> float:
         """Return the seconds until the reservation of ``key``, and make one if there is none.
 

@@ -223,6 +223,7 @@ def main(service: Service[Any]) -> NoReturn:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # a peer is who connects, whatever it says in X-Forwarded-For
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
         timeout_keep_alive=75,
         lifespan="on",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -164,12 +165,29 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="seconds for which the broker may block publishers before bookings that need it are refused",
         ),
     ] = 5.0
+    rider_header: Annotated[
+        str,
+        msgspec.Meta(
+            pattern="^[A-Za-z0-9-]{1,64}$",
+            description="header in which a proxy names the rider whom it has authenticated; required with "
+            "trusted_proxies; without it nobody is authenticated, and the rider is the rider_id of the body",
+            examples=["X-Rider-Id"],
+        ),
+    ] = ""
+    trusted_proxies: Annotated[
+        frozenset[str],
+        msgspec.Meta(
+            description="comma-separated networks of the proxies that are believed in rider_header; other peers get "
+            "401 for requests of riders",
+            examples=["10.0.0.0/24,::1/128"],
+        ),
+    ] = frozenset()
     rider_rate_per_s: Annotated[
         float,
         msgspec.Meta(
             ge=0,
             description="bookings per second that one rider may request; 0: no limit. "
-            "Set it only where something in front of booking authenticates riders",
+            "Set it only with rider_header, else anybody can use up another rider's rate",
         ),
     ] = 0.0
     rider_burst: Annotated[int, msgspec.Meta(ge=1, description="bookings that one rider may request at once")] = 10
@@ -213,6 +231,7 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     _require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
     if settings.http_port == settings.internal_port:
         raise BadSettings("PREBOOK_INTERNAL_PORT is that of PREBOOK_HTTP_PORT; the listeners need two ports")
+    _require_valid_proxies(settings)
     if unusable := unusable_hosts(settings.rider_callback_hosts):
         raise BadSettings(
             f"PREBOOK_RIDER_CALLBACK_HOSTS: {', '.join(map(repr, unusable))} cannot be used; write host or "
@@ -240,6 +259,18 @@ def _require_valid_secrets(variable: str, secrets: Sequence[str]) -> None:
             key_of(secret)
         except InvalidSecret as error:
             raise BadSettings(f"{variable}: secret {number} {error}; `prebook secrets` generates valid ones") from None
+
+
+def _require_valid_proxies(settings: ServiceSettings) -> None:
+    for network in sorted(settings.trusted_proxies):
+        try:
+            ip_network(network)
+        except ValueError as error:
+            raise BadSettings(f"PREBOOK_TRUSTED_PROXIES: {error}; write networks such as 10.0.0.0/24") from None
+    if bool(settings.rider_header) is not bool(settings.trusted_proxies):
+        raise BadSettings(
+            "PREBOOK_RIDER_HEADER and PREBOOK_TRUSTED_PROXIES are set together: the header is believed only from them"
+        )
 
 
 def _with_coupling_override(flow: str, policy: FlowPolicy, env: Mapping[str, str]) -> FlowPolicy:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from prebook.contracts.plan import Plan
 from prebook.contracts.ride import SETTLED_STATES, BookingState, Driver, Money, Place, StateChange, VehicleClass
@@ -42,6 +42,13 @@ class Ride:
     """URL of the rider's own system, which receives every outcome."""
 
 
+class RiderKey(NamedTuple):
+    """Idempotency-Key of one rider. Equal keys of two riders have nothing to do with each other."""
+
+    rider_id: str
+    key: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
     """Price of a ride, and the end of its validity."""
@@ -67,6 +74,11 @@ class Booking:
     """Reason for the end of the booking, with notes; None while nothing has gone wrong."""
     notified_at: datetime | None = None
     """Time at which the rider was notified of the current state."""
+
+    @property
+    def rider_key(self) -> RiderKey:
+        """Rider and Idempotency-Key, which identify the request that created the booking."""
+        return RiderKey(self.ride.rider_id, self.key)
 
     @property
     def state(self) -> BookingState:

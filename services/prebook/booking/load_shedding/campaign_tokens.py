@@ -6,6 +6,7 @@ clock.
 
 import random
 import time
+from collections.abc import Hashable
 
 from prebook.booking.store import BookingWork
 from prebook.http.problems import Problem, retry_later_problem
@@ -24,7 +25,7 @@ class CampaignTokens:
         self._window_s = settings.campaign_window_s
         self._waiting_room = WaitingRoom()
 
-    async def take(self, work: BookingWork, key: str) -> None:
+    async def take(self, work: BookingWork, key: Hashable) -> None:
         """Take a token for the booking of this key. Raises Problem (503) if the current window has none left."""
         if not self._tokens_per_window:
             return None
@@ -33,7 +34,7 @@ class CampaignTokens:
             return self._waiting_room.remove(key)
         raise self._window_full(key, opens_in_s)
 
-    def _window_full(self, key: str, opens_in_s: float) -> Problem:
+    def _window_full(self, key: Hashable, opens_in_s: float) -> Problem:
         per_s = self._tokens_per_window / self._window_s
         wait_s = self._waiting_room.reserve_wait_s(key, time.monotonic(), opens_in_s=opens_in_s, admissions_per_s=per_s)
         detail = (

@@ -1,7 +1,7 @@
 """Rate limit of booking requests per rider: one token bucket for each rider, in the memory of this replica.
 
-The rider id comes from the request body and is not authenticated here. The limit is therefore off by default and is
-meant for suites behind an authenticating gateway: otherwise any client could use up another rider's limit.
+Without PREBOOK_RIDER_HEADER the rider id comes from the request body and is not authenticated. The limit is therefore
+off by default: any client could use up another rider's limit.
 """
 
 from prebook.patterns.bucket import TokenBucket

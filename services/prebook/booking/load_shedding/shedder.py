@@ -7,7 +7,7 @@ Requests that wait for a provider that is away, or did so, do not count: their d
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 from prebook.booking.load_shedding.provider_outage import ProviderOutage
@@ -91,10 +91,10 @@ class LoadShedder:
         self._waiting_room = WaitingRoom()
         self._rates: dict[str, float] = defaultdict(lambda: MIN_RATE_PER_S)
         self._outages: dict[FlowCoupling, ProviderOutage] = defaultdict(ProviderOutage)
-        self._admitted: Counter[str] = Counter()
+        self._admitted: Counter[Hashable] = Counter()
         self._sampled_at = clock()
         self._waiting_riders = 0
-        self._inserting: Counter[str] = Counter()
+        self._inserting: Counter[Hashable] = Counter()
         self._broker_blocked_s = broker_blocked_s
 
     @property
@@ -121,7 +121,7 @@ class LoadShedder:
         self._admitted.clear()
         self._sampled_at = self._clock()
 
-    def decide(self, key: str, plan: Plan) -> ShedDecision | None:
+    def decide(self, key: Hashable, plan: Plan) -> ShedDecision | None:
         """Admit and count a booking (None), or refuse it with a reserved time for its key's next request."""
         now = self._clock()
         first_load = load_name((QUOTE_FARE.name, plan[QUOTE_FARE.name]))
@@ -139,7 +139,7 @@ class LoadShedder:
         self._admitted[first_load] += 1
         return None
 
-    def begin_insert(self, key: str, *, rider_waits: bool) -> Callable[[], None]:
+    def begin_insert(self, key: Hashable, *, rider_waits: bool) -> Callable[[], None]:
         """Count an insert as concurrent until the returned function is called, exactly once.
 
         ``rider_waits``: whether the rider's connection waits until the booking is settled.

@@ -10,6 +10,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -22,7 +23,7 @@ BOOKING = Table(
     "booking",
     METADATA,
     Column("id", Text, primary_key=True),
-    Column("key", Text(collation="C"), nullable=False, unique=True),
+    Column("key", Text(collation="C"), nullable=False),
     Column("rider_id", Text, nullable=False),
     Column("pickup_lat", Double, nullable=False),
     Column("pickup_lon", Double, nullable=False),
@@ -44,6 +45,7 @@ BOOKING = Table(
     Column("reason", Text),
     Column("notified_at", TIMESTAMPTZ),
     Column("created_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    UniqueConstraint("key", "rider_id", name="booking_key_rider_id_key"),
     CheckConstraint("pickup_lat BETWEEN -90 AND 90", name="booking_pickup_lat_check"),
     CheckConstraint("pickup_lon BETWEEN -180 AND 180", name="booking_pickup_lon_check"),
     CheckConstraint("dropoff_lat BETWEEN -90 AND 90", name="booking_dropoff_lat_check"),
@@ -67,6 +69,7 @@ IDEMPOTENCY_RECORD = Table(
     "idempotency_record",
     METADATA,
     Column("key", Text(collation="C"), primary_key=True),
+    Column("rider_id", Text, primary_key=True),
     Column("booking_id", Text, nullable=False, unique=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("created_at", TIMESTAMPTZ, nullable=False),

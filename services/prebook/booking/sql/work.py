@@ -3,15 +3,16 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, or_, select, text, update
+from sqlalchemy import and_, bindparam, func, or_, select, text, tuple_, update
 
-from prebook.booking.domain.booking import Booking
+from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.booking.sql.load_signals import RATE_WINDOW_S, READ_LOAD_SIGNALS, load_signals_of
 from prebook.booking.sql.rows import MUTABLE_COLUMNS, booking_of, history_json, immutable_values, mutable_values
 from prebook.booking.sql.tables import BOOKING, IDEMPOTENCY_RECORD
 from prebook.booking.store import (
     DuplicateKey,
     IdempotencyRecord,
+    LedgerPosition,
     LoadSignals,
     LockedBooking,
     StaleDecision,
@@ -43,17 +44,20 @@ CREATE = """
             vehicle_class, passengers, callback_url, plan, state, history)
         VALUES (:booking_id, :key, :rider_id, :pickup_lat, :pickup_lon, :dropoff_lat, :dropoff_lon, :pickup_at,
             :vehicle_class, :passengers, :callback_url, :plan, :state, :history)
-        ON CONFLICT (key) DO NOTHING RETURNING key, id),
+        ON CONFLICT (key, rider_id) DO NOTHING RETURNING key, rider_id, id),
     guard AS (
-        INSERT INTO idempotency_record (key, booking_id, fingerprint, created_at, status, body)
-        SELECT key, id, CAST(:fingerprint AS bytea), CAST(:created_at AS timestamptz), CAST(:status AS int),
+        INSERT INTO idempotency_record (key, rider_id, booking_id, fingerprint, created_at, status, body)
+        SELECT key, rider_id, id, CAST(:fingerprint AS bytea), CAST(:created_at AS timestamptz), CAST(:status AS int),
             CAST(:body AS bytea)
         FROM inserted RETURNING 1)"""
-FIND_IDEMPOTENCY_RECORD = select(IDEMPOTENCY_RECORD).where(IDEMPOTENCY_RECORD.c.key == bindparam("of"))
+OF_RIDER_KEY = and_(
+    IDEMPOTENCY_RECORD.c.key == bindparam("of_key"), IDEMPOTENCY_RECORD.c.rider_id == bindparam("of_rider")
+)
+FIND_IDEMPOTENCY_RECORD = select(IDEMPOTENCY_RECORD).where(OF_RIDER_KEY)
 # The first response is kept: later requests get the stored one.
 STORE_RESPONSE = (
     update(IDEMPOTENCY_RECORD)
-    .where(IDEMPOTENCY_RECORD.c.key == bindparam("of"))
+    .where(OF_RIDER_KEY)
     .values(
         status=func.coalesce(
             IDEMPOTENCY_RECORD.c.status, bindparam("new_status", type_=IDEMPOTENCY_RECORD.c.status.type)
@@ -82,10 +86,11 @@ READ_LEDGER = (
     select(BOOKING)
     .where(
         BOOKING.c.key >= bindparam("prefix"),
-        BOOKING.c.key > bindparam("after"),
+        BOOKING.c.key >= bindparam("after_key"),
+        tuple_(BOOKING.c.key, BOOKING.c.id) > tuple_(bindparam("after_key"), bindparam("after_id")),
         func.starts_with(BOOKING.c.key, bindparam("prefix")),
     )
-    .order_by(BOOKING.c.key)
+    .order_by(BOOKING.c.key, BOOKING.c.id)
     .limit(bindparam("limit"))
 )
 
@@ -117,12 +122,12 @@ class BookingSql(SqlUnitOfWork):
         }
         self.guard_with(GuardInsert(CREATE, row, DuplicateKey))
 
-    async def find_idempotency_record(self, key: str) -> IdempotencyRecord | None:
-        row = (await self.connection.execute_without_begin(FIND_IDEMPOTENCY_RECORD, {"of": key})).first()
+    async def find_idempotency_record(self, key: RiderKey) -> IdempotencyRecord | None:
+        row = (await self.connection.execute_without_begin(FIND_IDEMPOTENCY_RECORD, _of(key))).first()
         if row is None:
             return None
         return IdempotencyRecord(
-            key=row.key,
+            key=RiderKey(row.rider_id, row.key),
             booking_id=row.booking_id,
             fingerprint=row.fingerprint,
             created_at=row.created_at,
@@ -131,8 +136,8 @@ class BookingSql(SqlUnitOfWork):
             else None,
         )
 
-    async def store_response(self, key: str, response: StoredResponse) -> StoredResponse:
-        values = {"of": key, "new_status": response.status, "new_body": response.body}
+    async def store_response(self, key: RiderKey, response: StoredResponse) -> StoredResponse:
+        values = {**_of(key), "new_status": response.status, "new_body": response.body}
         booking_id, status, body = (await self.connection.execute_without_begin(STORE_RESPONSE, values)).one()
         return StoredResponse(booking_id=booking_id, status=status, body=body)
 
@@ -172,8 +177,12 @@ class BookingSql(SqlUnitOfWork):
         rows = await self.connection.execute_without_begin(LIST_WAITING, values)
         return WaitingPage([booking_of(row) for row in rows if row.id], rows[0].looked_at_until or after)
 
-    async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
+    async def read_ledger(self, prefix: str, after: LedgerPosition, limit: int) -> Sequence[Booking]:
         rows = await self.connection.execute_without_begin(
-            READ_LEDGER, {"prefix": prefix, "after": after, "limit": limit}
+            READ_LEDGER, {"prefix": prefix, "after_key": after.key, "after_id": after.booking_id, "limit": limit}
         )
         return [booking_of(row) for row in rows]
+
+
+def _of(key: RiderKey) -> dict[str, str]:
+    return {"of_key": key.key, "of_rider": key.rider_id}

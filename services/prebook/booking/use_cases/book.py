@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from prebook.booking import metrics, process
-from prebook.booking.domain.booking import Booking, Ride
+from prebook.booking.domain.booking import Booking, Ride, RiderKey
 from prebook.booking.load_shedding.campaign_tokens import CampaignTokens
 from prebook.booking.load_shedding.rate_limiter import RiderRateLimiter
 from prebook.booking.load_shedding.recent_keys import RecentKeys
@@ -92,16 +92,17 @@ class BookRide:
         plan = {**self._default_plan, **(request.couplings or {})}
         transition = process.start(_new_booking(key, request, plan, now))
         refused = self._check_admission(request, transition, now)
+        rider_key = transition.booking.rider_key
         if refused is not None:
             metrics.count_decision(refused.code)
-            if refused.code in LOOKUP_LIMITED_CODES and not self._may_look_up(key):
+            if refused.code in LOOKUP_LIMITED_CODES and not self._may_look_up(rider_key):
                 raise refused
             # A stored response is repeated even if the clock, the load or a provider would refuse the request today.
             return await self._tasks.run_shielded(
-                self._repeat_response(key, fingerprint_of(request), otherwise=refused)
+                self._repeat_response(rider_key, fingerprint_of(request), otherwise=refused)
             )
         fingerprint = fingerprint_of(request)
-        end_insert = self._load_shedder.begin_insert(key, rider_waits=self._rider_waits(transition))
+        end_insert = self._load_shedder.begin_insert(rider_key, rider_waits=self._rider_waits(transition))
         return await self._tasks.run_shielded(self._serve(transition, fingerprint, trace, now, end_insert))
 
     def _check_admission(self, request: BookingRequest, transition: BookingTransition, now: datetime) -> Problem | None:
@@ -125,13 +126,13 @@ class BookRide:
         )
 
     def _check_load(self, transition: BookingTransition) -> Problem | None:
-        shed = self._load_shedder.decide(transition.booking.key, transition.booking.plan)
+        shed = self._load_shedder.decide(transition.booking.rider_key, transition.booking.plan)
         if shed is None:
             return None
         detail = f"more bookings are in progress than can be settled in time ({shed.reason})"
         return retry_later_problem(503, OVERLOADED, detail, shed.retry_after_s)
 
-    def _may_look_up(self, key: str) -> bool:
+    def _may_look_up(self, key: RiderKey) -> bool:
         """Whether a refused request may look for its stored response. Refusals must stay cheaper than admissions."""
         if key in self._recent_keys:
             return True
@@ -172,7 +173,7 @@ class BookRide:
             return await self._create(transition, fingerprint, trace, now)
         except DuplicateKey:
             # Record and booking commit together: if there is no record, it has been purged.
-            return await self._repeat_response(transition.booking.key, fingerprint, otherwise=_key_used())
+            return await self._repeat_response(transition.booking.rider_key, fingerprint, otherwise=_key_used())
         finally:
             end_insert()
 
@@ -186,20 +187,20 @@ class BookRide:
         booking = transition.booking
         response = None if self._rider_waits(transition) else response_of(booking)
         record = IdempotencyRecord(
-            key=booking.key, booking_id=booking.id, fingerprint=fingerprint, created_at=now, response=response
+            key=booking.rider_key, booking_id=booking.id, fingerprint=fingerprint, created_at=now, response=response
         )
         await self._gateway.execute(
             CreateBooking(transition, record), MessageContext(booking.id, booking.plan, trace, now)
         )
         metrics.count_decision(metrics.ADMITTED)
-        self._recent_keys.add(booking.key)
+        self._recent_keys.add(booking.rider_key)
         try:
             return response or await self._respond(record)
         except Unreachable:
             # The booking is stored, so 503 would be wrong: 202 refers the rider to its Location.
             return response_of(booking)
 
-    async def _repeat_response(self, key: str, fingerprint: bytes, *, otherwise: Problem) -> StoredResponse:
+    async def _repeat_response(self, key: RiderKey, fingerprint: bytes, *, otherwise: Problem) -> StoredResponse:
         async with self._begin() as work:
             record = await work.find_idempotency_record(key)
         if record is None:

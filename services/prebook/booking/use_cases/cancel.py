@@ -41,19 +41,24 @@ async def cancel_booking(context: HandlerContext, command: CancelBooking, work: 
     return HandlerResult(requests=transition.requests, events=transition.events)
 
 
-async def find_booking(context: ServiceContext[BookingWork], booking_id: str) -> Booking:
-    """Read a booking. Raises Problem if there is no such booking."""
+async def find_booking(context: ServiceContext[BookingWork], booking_id: str, rider_id: str | None) -> Booking:
+    """Read a booking, if given only one of this rider. Raises Problem if there is no such booking."""
     async with context.units.commands() as work:
         booking = await work.find(booking_id)
-    if booking is None:
+    if booking is None or rider_id not in {None, booking.ride.rider_id}:
         raise Problem(404, "no_such_booking", "check the id in the Location of the response to POST /v1/bookings")
     return booking
 
 
-async def cancel_ride(context: ServiceContext[BookingWork], booking_id: str, trace: TraceContext) -> Booking:
-    """Cancel the booking and return its next state. Raises Problem if there is none, or if it is too late."""
-    booking = await find_booking(context, booking_id)
+async def cancel_ride(
+    context: ServiceContext[BookingWork], booking_id: str, rider_id: str | None, trace: TraceContext
+) -> Booking:
+    """Cancel the booking, if given only one of this rider, and return its next state.
+
+    Raises Problem if there is none, or if it is too late.
+    """
+    booking = await find_booking(context, booking_id, rider_id)
     await context.gateway.execute(
         CancelBooking(booking_id), MessageContext(booking.id, booking.plan, trace, context.clock())
     )
-    return await find_booking(context, booking_id)
+    return await find_booking(context, booking_id, rider_id)

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
+import msgspec
+
 from prebook.contracts.booking import BookingRequest
 from prebook.flows import FLOWS
 from prebook.http.callback_targets import is_allowed_target
@@ -26,6 +28,21 @@ def validate(
     faults = tuple(_faults(request, now, callback_hosts))
     detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
     return Problem(422, "invalid_booking", detail, errors=faults) if faults else None
+
+
+def with_rider(request: BookingRequest, rider_id: str | None) -> BookingRequest:
+    """Return the request as one of ``rider_id``, or as it is if booking does not know who sends it.
+
+    Raises Problem if the body names another rider, or if nothing names one.
+    """
+    if rider_id is None and not request.rider_id:
+        fault = FieldError(pointer="/rider_id", detail="Object missing required field `rider_id`")
+        raise Problem(422, "invalid_body", f"{fault.pointer}: {fault.detail}; see /schema/openapi.json", errors=[fault])
+    if rider_id is None or request.rider_id == rider_id:
+        return request
+    if request.rider_id:
+        raise Problem(403, "another_rider", "rider_id in the body is another rider; leave it out")
+    return msgspec.structs.replace(request, rider_id=rider_id)
 
 
 def _faults(request: BookingRequest, now: datetime, callback_hosts: Collection[str]) -> Iterator[FieldError]:

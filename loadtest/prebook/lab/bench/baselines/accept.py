@@ -21,10 +21,10 @@ import uvicorn
 INSERT_BOOKING = """
     INSERT INTO booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at, vehicle_class,
         passengers, plan, state, history)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'requested', $12) ON CONFLICT (key) DO NOTHING RETURNING id"""
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'requested', $12) ON CONFLICT DO NOTHING RETURNING id"""
 INSERT_IDEMPOTENCY_RECORD = """
-    INSERT INTO idempotency_record (key, booking_id, fingerprint, created_at, status, body)
-    VALUES ($1, $2, $3, $4, 202, $5)"""
+    INSERT INTO idempotency_record (key, rider_id, booking_id, fingerprint, created_at, status, body)
+    VALUES ($1, $2, $3, $4, $5, 202, $6)"""
 INSERT_OUTBOX = """
     INSERT INTO outbox (message_id, kind, flow, conversation_id, route, message, not_before, expires_at, ordering_key)
     VALUES ($1, 'request', 'quote_fare', $2, 'broker', $3, now(), $4, $2)"""
@@ -57,7 +57,7 @@ async def prepare_accept(connection: "asyncpg.Connection[Any]") -> AcceptBooking
         async with connection.transaction():
             if not await insert_booking.fetch(booking_id, key, *_columns(request), plan, history):
                 raise LookupError(f"key {key} is taken")
-            await insert_record.fetch(key, booking_id, hashlib.sha256(raw).digest(), now, response)
+            await insert_record.fetch(key, request["rider_id"], booking_id, hashlib.sha256(raw).digest(), now, response)
             await insert_outbox.fetch(request_id, booking_id, message, due_at)
             await insert_pending_reply.fetch(request_id, booking_id, message, due_at)
         return response
