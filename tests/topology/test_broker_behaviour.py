@@ -11,8 +11,8 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq.exceptions import ChannelAccessRefused
 
 from prebook.messaging import addresses
+from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT
 from prebook.rabbit.management import ManagementClient
-from prebook.topology.retry_and_dead_letter import DELIVERY_LIMIT
 from prebook.topology.values import Topology
 from tests.topology.conftest import PASSWORDS, VHOST
 

@@ -41,7 +41,7 @@ class Replica:
         url = f"amqp://{addresses.broker_user('booking')}:{quote(PASSWORDS['booking'])}@{host}/{VHOST}"
         self.connection = await aio_pika.connect(url)
         try:
-            self.subscription = Subscription(self.connection, PARTITION, PREFETCH, self._handle)
+            self.subscription = Subscription(self.connection, PARTITION, PREFETCH, self._handle, ordered=True)
             await self.subscription.open()
             yield
         finally:

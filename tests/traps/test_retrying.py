@@ -15,12 +15,12 @@ from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.errors import Malformed
+from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT
 from prebook.messaging.recoverability.decision import decide
 from prebook.patterns.retry import Park, Retry
 from prebook.rabbit.management import ManagementClient
 from prebook.testing.configuration import make_policies
 from prebook.topology.model import suite_topology
-from prebook.topology.retry_and_dead_letter import DELIVERY_LIMIT
 from tests.conditions import poll_until, wait_until
 from tests.integration.broker_probe import BrokerProbe
 from tests.integration.suite import POLICIES, Suite

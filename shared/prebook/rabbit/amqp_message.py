@@ -7,6 +7,9 @@ from aio_pika.abc import AbstractIncomingMessage
 from prebook.messaging.codec import WireMessage
 from prebook.topology.sender_check import MessageOrigin
 
+DELIVERY_COUNT_HEADER = "x-delivery-count"
+"""Source: RabbitMQ, "Quorum Queues", poison message handling."""
+
 
 def from_amqp(message: AbstractIncomingMessage) -> WireMessage:
     """Return the headers, as text, and the body of a delivered message."""
@@ -16,6 +19,17 @@ def from_amqp(message: AbstractIncomingMessage) -> WireMessage:
 def origin_of(message: AbstractIncomingMessage) -> MessageOrigin:
     """Return how a message reached its queue. The broker delivers no ``user_id`` that it has not verified."""
     return MessageOrigin(message.exchange or "", message.routing_key or "", message.user_id or "")
+
+
+def count_redeliveries(message: AbstractIncomingMessage) -> int:
+    """Return how often the message was delivered before and returned, as after a crash of its consumer.
+
+    A quorum queue counts; any other only says whether it did.
+    """
+    if not message.redelivered:
+        return 0
+    count = message.headers.get(DELIVERY_COUNT_HEADER)
+    return max(1, count) if isinstance(count, int) else 1
 
 
 def field_text(value: Any) -> str:

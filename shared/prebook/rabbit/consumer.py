@@ -28,8 +28,9 @@ from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from prebook.messaging.recoverability.dead_letter import first_failure_headers
 from prebook.messaging.recoverability.decision import FailureRecovery, try_handle
+from prebook.messaging.recoverability.isolation import Isolation
 from prebook.messaging.recoverability.key_sequencer import KeySequencer
-from prebook.rabbit.amqp_message import from_amqp, origin_of
+from prebook.rabbit.amqp_message import count_redeliveries, from_amqp, origin_of
 from prebook.rabbit.connection import BrokerConnection, connect
 from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.subscription import Subscription
@@ -73,6 +74,7 @@ class RabbitConsumer:
         self._sequencer = sequencer
         self._dead_letter_publisher = DeadLetterPublisher(publisher, observer)
         self._group_by_partition = sequencer.groups if sequencer else {}
+        self._isolation = Isolation()
         self._subscriptions: dict[str, Subscription] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.consumer_circuits: Mapping[str, ConsumerCircuit] = {queue: ConsumerCircuit() for queue in queues}
@@ -104,7 +106,9 @@ class RabbitConsumer:
 
     async def _on_connected(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         self._subscriptions = {
-            name: Subscription(connection, name, prefetch, self._message_callback(name))
+            name: Subscription(
+                connection, name, prefetch, self._message_callback(name), ordered=name in self._group_by_partition
+            )
             for name, prefetch in self._queues.items()
         }
         channels = {name: await subscription.open() for name, subscription in self._subscriptions.items()}
@@ -140,7 +144,7 @@ class RabbitConsumer:
             return await self._dead_letter(queue, message, wire, error.cause, error)
         if self._sequencer and queue in self._group_by_partition:
             return await self._handle_in_order(self._sequencer, queue, message, envelope)
-        failure = await self._handle_through_circuit(self.consumer_circuits[queue], envelope, self._try_handle)
+        failure = await self._handle_through_circuit(queue, message, envelope, self._try_handle)
         if failure is not None:
             return await self._recover(queue, message, envelope, failure)
         reach(CrashPoint.BEFORE_ACK)
@@ -160,17 +164,24 @@ class RabbitConsumer:
         traceable = replace(envelope, extra={**_first_failure_headers(message), **envelope.extra})
         async with sequencer.wait_turn(group, envelope.conversation_id):
             await self._handle_through_circuit(
-                self.consumer_circuits[queue], traceable, lambda each: sequencer.process_or_hold(group, each)
+                queue, message, traceable, lambda each: sequencer.process_or_hold(group, each)
             )
         reach(CrashPoint.BEFORE_ACK)
         await self._require_settleable(queue, message).ack()
 
     async def _handle_through_circuit(
-        self, circuit: ConsumerCircuit, envelope: Envelope, attempt: Callable[[Envelope], Awaitable[Exception | None]]
+        self,
+        queue: str,
+        message: AbstractIncomingMessage,
+        envelope: Envelope,
+        attempt: Callable[[Envelope], Awaitable[Exception | None]],
     ) -> Exception | None:
         """Return the handler's error, or None. During an outage of a dependency the message waits unacknowledged."""
+        circuit = self.consumer_circuits[queue]
+        redeliveries = count_redeliveries(message)
         while True:
             await circuit.wait_until_closed()
+            await self._isolation.begin(redeliveries)
             try:
                 failure = await attempt(envelope)
             except Unreachable as error:
@@ -179,6 +190,8 @@ class RabbitConsumer:
                     "message paused: dependency unreachable", error=error_summary(error), message_id=envelope.id
                 )
                 continue
+            finally:
+                self._isolation.end(redeliveries)
             if failure is None:
                 circuit.record_success()
             else:

@@ -44,7 +44,8 @@ class DeadLetterConsumer:
         )
 
     async def _on_connected(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
-        self._subscription = Subscription(connection, self._queue, self._prefetch, self._consume)
+        # A dead letter that cannot be stored stays unacknowledged and must not hold the others back.
+        self._subscription = Subscription(connection, self._queue, self._prefetch, self._consume, isolates=False)
         return [await self._subscription.open()]
 
     async def _consume(self, message: AbstractIncomingMessage) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from prebook.flows import OPERATIONS
 from prebook.messaging import addresses
+from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT
 from prebook.topology.values import (
     Arguments,
     Binding,
@@ -24,9 +25,6 @@ from prebook.topology.values import (
 
 MAX_QUEUE_LENGTH = 50_000
 """Maximum number of messages in a queue; further ones are refused and stay in the publisher's outbox."""
-DELIVERY_LIMIT = 20
-"""Deliveries before the broker dead-letters a message, for crash loops only: services count attempts themselves and use
-fewer. Set explicitly, because the broker's default differs by version."""
 UNLIMITED_DELIVERIES = 1_000_000
 """Delivery limit of the parking queue: inspecting it returns its messages, and the limit would drop them silently."""
 

@@ -48,7 +48,7 @@ async def run_forked(
     with start_forked(run_worker, [spec], preloaded_modules) as (process,):
         try:
             async with asyncio.timeout(PROCESS_TIMEOUT_S):
-                await _wait_for_exit(process)
+                await wait_for_exit(process)
         except TimeoutError:
             return None
     return process.exitcode
@@ -59,7 +59,8 @@ def log_tails(log_files: Iterable[Path]) -> str:
     return " / ".join(read_tail(log).strip() for log in log_files if log.exists()) or "(none)"
 
 
-async def _wait_for_exit(process: ForkServerProcess) -> None:
+async def wait_for_exit(process: ForkServerProcess) -> None:
+    """Return once the process has ended."""
     loop = asyncio.get_running_loop()
     exited = asyncio.Event()
     loop.add_reader(process.sentinel, exited.set)

@@ -36,6 +36,7 @@ CAUSES = frozenset(
         "forbidden_target",
         "foreign_id",
         "missing_header",
+        "delivery_limit",
         "expired",
         "no_handler",
         "permanent",

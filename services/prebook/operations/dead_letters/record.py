@@ -27,7 +27,7 @@ from prebook.messaging.headers import (
     UNDECODABLE_HEADER,
     is_delivery_header,
 )
-from prebook.messaging.recoverability.dead_letter import DeadLetter
+from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT, DeadLetter
 from prebook.operations.dead_letters.failure_group import error_type_of, group_of
 from prebook.patterns.trace import trace_id
 
@@ -36,6 +36,9 @@ MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 MAX_ATTEMPTS = 1_000_000
 """Larger attempt numbers can only come from a wrong header."""
 DEAD_LETTERED_BY_BROKER = "dead_lettered"
+KILLS_CONSUMER = "delivery_limit"
+"""Reason in ``x-death``, and cause of a message that was returned more often than its queue allows: it kills its
+consumer."""
 UNKNOWN_CAUSE = "unknown"
 UNREADABLE_CAUSE = "unreadable"
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
@@ -196,6 +199,8 @@ def _cause_and_error(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tup
     if not dead_letter.x_deaths:
         return UNKNOWN_CAUSE, "the message has no cause header and no x-death"
     death = dead_letter.x_deaths[0]
+    if death.reason == KILLS_CONSUMER:
+        return KILLS_CONSUMER, f"delivery limit: its consumer died {DELIVERY_LIMIT + 1} times"
     return (
         DEAD_LETTERED_BY_BROKER,
         f"the broker dead-lettered it in {storable_text(death.queue)}: {storable_text(death.reason)}",
@@ -212,7 +217,9 @@ def _first_target(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tuple[
 
 
 def _attempts(dead_letter: DeadLetter, headers: Mapping[str, str]) -> int:
-    counts = (_parse_int(headers.get(ATTEMPT_HEADER, "")), *(death.count for death in dead_letter.x_deaths))
+    counts = [_parse_int(headers.get(ATTEMPT_HEADER, "")), *(death.count for death in dead_letter.x_deaths)]
+    if CAUSE_HEADER not in headers and any(death.reason == KILLS_CONSUMER for death in dead_letter.x_deaths):
+        counts.append(DELIVERY_LIMIT + 1)
     return min(max(1, *counts), MAX_ATTEMPTS)
 
 

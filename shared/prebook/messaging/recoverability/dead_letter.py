@@ -19,6 +19,10 @@ from prebook.messaging.headers import (
     TRACEBACK_DIGEST_HEADER,
 )
 
+DELIVERY_LIMIT = 20
+"""Redeliveries before the broker dead-letters a message, for crash loops only: services count attempts themselves and
+use fewer. Set explicitly, because the broker's default differs by version."""
+
 
 @dataclass(frozen=True, slots=True)
 class XDeath:
