@@ -240,7 +240,7 @@ WITHOUT_SERVERS = (
     Defect(
         "a signature does not cover the body",
         test_inbound.test_a_forged_callback_is_refused_without_effect,
-        lambda patch: patch.setattr("prebook.patterns.signature._digest", lambda *_: "same"),
+        lambda patch: patch.setattr("prebook.patterns.call_signature._signature", lambda *_: "same"),
         arguments={"tamper": "altered"},
     ),
     Defect(
