@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aio_pika
@@ -112,6 +113,14 @@ async def test_only_the_message_that_closes_the_channel_is_refused(
     assert {each["event"] for each in logs} == {"broker closed the publishing channel"}
     declared = await channel.declare_queue(queue.name, passive=True)
     assert (declared.declaration_result.message_count or 0) >= 60
+
+
+async def test_an_expiry_in_the_far_future_is_accepted(publisher: RabbitPublisher, channel: AbstractChannel) -> None:
+    """The broker refuses an expiration of more than 49 days, and closes the channel."""
+    queue = await channel.declare_queue(exclusive=True)
+    expires_at = datetime.now(UTC) + timedelta(days=3650)
+    await publisher.publish("", queue.name, encode(request("m")), expires_at=expires_at)
+    assert (await queue.get(timeout=5)).expiration == 0xFFFFFFFF / 1000
 
 
 async def test_a_forbidden_routing_key_is_refused_without_loss_of_the_connection(suite: Suite) -> None:

@@ -54,7 +54,10 @@ def test_the_properties_equal_those_of_aio_pika(headers: dict[str, str]) -> None
     assert ours.properties.timestamp == NOW
 
 
-@pytest.mark.parametrize(("time_left", "expiration"), [(timedelta(seconds=1.5), "1500"), (timedelta(seconds=-3), "1")])
+@pytest.mark.parametrize(
+    ("time_left", "expiration"),
+    [(timedelta(seconds=1.5), "1500"), (timedelta(seconds=-3), "1"), (timedelta(days=3650), "4294967295")],
+)
 def test_the_expiration_is_the_remaining_time_to_live(time_left: timedelta, expiration: str) -> None:
     header = frames(WireMessage(HEADERS, b"{}"), NOW + time_left)[1]
     assert isinstance(header, ContentHeader)

@@ -10,6 +10,7 @@ from aiormq.abc import DeliveredMessage
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, frame
+from pamqp import decode as pamqp_decode
 from pamqp.exceptions import UnmarshalingException
 from pamqp.header import ContentHeader
 
@@ -69,6 +70,32 @@ def test_the_description_has_a_maximum_length() -> None:
     entries = [(b"\xff" + bytes([65 + at % 26, 65 + at // 26]), text("x" * 200)) for at in range(400)]
     description = from_amqp(receive({"headers": raw_amqp.table(entries)})).headers[UNDECODABLE_HEADER]
     assert len(description) == MAX_DESCRIPTION_CHARS
+
+
+LARGE_TABLES = {
+    "many headers": text_table(WIRE.headers, *((f"{number:x}", b"V") for number in range(20_000))),
+    "one large header": text_table(WIRE.headers, ("pad", text("p" * 100_000))),
+    "a large array": text_table(WIRE.headers, ("array", raw_amqp.array(*[b"V"] * 100_000))),
+    "a large table": text_table(WIRE.headers, ("table", b"F" + raw_amqp.table([(b"", b"V")] * 50_000))),
+}
+
+
+@pytest.mark.parametrize("case", LARGE_TABLES)
+def test_large_headers_are_decoded_without_pamqp(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The effort of pamqp grows with the square of the number of fields: 2 s of a service's time for one message."""
+    decoded_bytes = 0
+
+    def count(value: bytes) -> tuple[int, Any]:
+        nonlocal decoded_bytes
+        decoded_bytes += len(value)
+        return embedded_value(value)
+
+    embedded_value = pamqp_decode.embedded_value
+    monkeypatch.setattr(pamqp_decode, "embedded_value", count)
+    wire = from_amqp(receive({"headers": LARGE_TABLES[case]}))
+    assert WIRE.headers.items() <= wire.headers.items()
+    assert decoded_bytes <= len(LARGE_TABLES[case])
+    assert (UNDECODABLE_HEADER in wire.headers) == (case in {"a large array", "a large table"})
 
 
 @given(st.binary(max_size=200), st.integers(0, 0xFFFE).map(lambda flags: flags & ~3))

@@ -176,6 +176,25 @@ async def test_every_concurrent_message_is_settled_though_every_handler_fails(
 
 
 @pytest.mark.real
+async def test_a_message_is_delivered_again_after_an_unexpected_error(
+    trap_queue: TrapQueue, broker: BrokerProbe
+) -> None:
+    """Pitfall 2.1.10: the client library logs an error of the callback, and the message stays unsettled."""
+    message = unique_request("unexpected")
+    handler = RecordingHandler()
+    errors = [RuntimeError("a defect outside of the handler")]
+
+    def fail_once(*_: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    async with trap_queue.run_consumers(handler) as (consumer,):
+        consumer._check_sender = fail_once
+        await trap_queue.send(broker, message)
+        await wait_until(lambda: handler.ids == [message.id], timeout_s=15)
+
+
+@pytest.mark.real
 async def test_a_consumer_cancelled_by_the_broker_subscribes_again(trap_queue: TrapQueue, broker: BrokerProbe) -> None:
     """Pitfall 2.1.13: the broker cancels a consumer when its queue is deleted; the queue is declared again."""
     handler = RecordingHandler()

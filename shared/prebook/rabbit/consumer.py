@@ -36,6 +36,8 @@ from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.subscription import Subscription
 from prebook.topology.sender_check import SenderCheck
 
+REQUEUE_DELAY_S = 1.0
+"""Pause before a message goes back to its queue, whose head it then is again at once."""
 MIN_REPUBLISH_DELAY_S = 0.2
 MAX_REPUBLISH_DELAY_S = 5.0
 MAX_REFUSALS = 5
@@ -130,6 +132,11 @@ class RabbitConsumer:
                 log.warning(
                     "message not settled", queue=queue, message_id=message.message_id, error=error_summary(error)
                 )
+            except Exception:
+                # Nobody would settle it; the broker counts its deliveries, and dead-letters it after the last one.
+                log.exception("message not handled, requeued", queue=queue, message_id=message.message_id)
+                await asyncio.sleep(REQUEUE_DELAY_S)
+                await self._requeue(queue, message)
             finally:
                 self._tasks.discard(task)
 
@@ -265,6 +272,11 @@ class RabbitConsumer:
             await asyncio.sleep(delay_s)
             self._require_settleable(queue, message)
             delay_s = min(MAX_REPUBLISH_DELAY_S, delay_s * 2)
+
+    async def _requeue(self, queue: str, message: AbstractIncomingMessage) -> None:
+        """Return the message to its queue; on a closed channel the broker does so by itself."""
+        with contextlib.suppress(AMQPError, MessageProcessError, ConnectionError):
+            await self._require_settleable(queue, message).reject(requeue=True)
 
     def _require_settleable(self, queue: str, message: AbstractIncomingMessage) -> AbstractIncomingMessage:
         """Return the message. Raises ConnectionError where the broker has given it to another consumer or will."""

@@ -24,6 +24,8 @@ HEADER_FRAME = 2
 BODY_FRAME = 3
 FRAME_OVERHEAD = 8
 """Bytes of a frame in addition to its payload."""
+MAX_TTL_MS = 0xFFFFFFFF
+"""Longest expiration that RabbitMQ accepts, in milliseconds: 49 days. The receiver checks the expiry itself."""
 BASIC_CLASS = 60
 PUBLISH_METHOD = 40
 MANDATORY = 1
@@ -134,4 +136,4 @@ def _long_string(text: bytes) -> bytes:
 
 def _ttl_ms(now: datetime, expires_at: datetime | None) -> str:
     """Return the remaining time to live in milliseconds, at least 1; an empty text without an expiry."""
-    return str(max(1, int((expires_at - now).total_seconds() * 1000))) if expires_at else ""
+    return str(min(MAX_TTL_MS, max(1, int((expires_at - now).total_seconds() * 1000)))) if expires_at else ""
