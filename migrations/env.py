@@ -32,7 +32,7 @@ def upgrade(connection: Connection) -> None:
 def set_up_access(connection: Connection) -> None:
     """Let each role log in and connect to this database, and nobody else but its owner and administrators.
 
-    A connection of any other role could take the advisory locks of the services and use up the server's connections.
+    A connection of any other role could notify the relays of the services and use up the server's connections.
     The server quotes the password, because ALTER ROLE takes no parameters.
     """
     passwords: dict[str, str] = json.loads(setting("PREBOOK_ROLE_PASSWORDS", "{}"))

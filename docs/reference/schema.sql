@@ -85,6 +85,14 @@ CREATE TABLE booking.inbox (
 CREATE INDEX inbox_age ON booking.inbox USING btree (received_at);
 CREATE INDEX inbox_pending_request ON booking.inbox USING btree (conversation_id, flow) WHERE ((request IS NOT NULL) AND (reply IS NULL));
 
+CREATE TABLE booking.key_lease (
+    group_name text NOT NULL,
+    ordering_key text NOT NULL,
+    held_by text NOT NULL,
+    held_until timestamp with time zone NOT NULL,
+    CONSTRAINT key_lease_pkey PRIMARY KEY (group_name, ordering_key)
+);
+
 CREATE TABLE booking.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     message_id text NOT NULL,
@@ -186,6 +194,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.booking TO prebook_booking
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.claim_lock TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.idempotency_record TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.inbox TO prebook_booking;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.key_lease TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.outbox TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.pending_reply TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.token_window TO prebook_booking;
@@ -244,6 +253,14 @@ CREATE TABLE pricing.inbox (
 );
 CREATE INDEX inbox_age ON pricing.inbox USING btree (received_at);
 CREATE INDEX inbox_pending_request ON pricing.inbox USING btree (conversation_id, flow) WHERE ((request IS NOT NULL) AND (reply IS NULL));
+
+CREATE TABLE pricing.key_lease (
+    group_name text NOT NULL,
+    ordering_key text NOT NULL,
+    held_by text NOT NULL,
+    held_until timestamp with time zone NOT NULL,
+    CONSTRAINT key_lease_pkey PRIMARY KEY (group_name, ordering_key)
+);
 
 CREATE TABLE pricing.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -338,6 +355,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.campaign TO prebook_pricin
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.claim_lock TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.discount_grant TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.inbox TO prebook_pricing;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.key_lease TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.outbox TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.pending_reply TO prebook_pricing;
 GRANT USAGE ON SEQUENCE pricing.blocked_seq_seq TO prebook_pricing;
@@ -397,6 +415,14 @@ CREATE TABLE matching.inbox (
 );
 CREATE INDEX inbox_age ON matching.inbox USING btree (received_at);
 CREATE INDEX inbox_pending_request ON matching.inbox USING btree (conversation_id, flow) WHERE ((request IS NOT NULL) AND (reply IS NULL));
+
+CREATE TABLE matching.key_lease (
+    group_name text NOT NULL,
+    ordering_key text NOT NULL,
+    held_by text NOT NULL,
+    held_until timestamp with time zone NOT NULL,
+    CONSTRAINT key_lease_pkey PRIMARY KEY (group_name, ordering_key)
+);
 
 CREATE TABLE matching.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -491,6 +517,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.auction TO prebook_matchi
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.blocked TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.claim_lock TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.inbox TO prebook_matching;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.key_lease TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.outbox TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.pending_reply TO prebook_matching;
 GRANT USAGE ON SEQUENCE matching.blocked_seq_seq TO prebook_matching;
@@ -542,6 +569,14 @@ CREATE TABLE notification.inbox (
 );
 CREATE INDEX inbox_age ON notification.inbox USING btree (received_at);
 CREATE INDEX inbox_pending_request ON notification.inbox USING btree (conversation_id, flow) WHERE ((request IS NOT NULL) AND (reply IS NULL));
+
+CREATE TABLE notification.key_lease (
+    group_name text NOT NULL,
+    ordering_key text NOT NULL,
+    held_by text NOT NULL,
+    held_until timestamp with time zone NOT NULL,
+    CONSTRAINT key_lease_pkey PRIMARY KEY (group_name, ordering_key)
+);
 
 CREATE TABLE notification.notified (
     booking_id text COLLATE "C" NOT NULL,
@@ -643,6 +678,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.blocked TO prebook_no
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.claim_lock TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.delivery TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.inbox TO prebook_notification;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.key_lease TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.notified TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.outbox TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.pending_reply TO prebook_notification;
@@ -684,6 +720,14 @@ CREATE TABLE fleets.inbox (
 );
 CREATE INDEX inbox_age ON fleets.inbox USING btree (received_at);
 CREATE INDEX inbox_pending_request ON fleets.inbox USING btree (conversation_id, flow) WHERE ((request IS NOT NULL) AND (reply IS NULL));
+
+CREATE TABLE fleets.key_lease (
+    group_name text NOT NULL,
+    ordering_key text NOT NULL,
+    held_by text NOT NULL,
+    held_until timestamp with time zone NOT NULL,
+    CONSTRAINT key_lease_pkey PRIMARY KEY (group_name, ordering_key)
+);
 
 CREATE TABLE fleets.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -797,6 +841,7 @@ GRANT USAGE ON SCHEMA fleets TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.blocked TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.claim_lock TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.inbox TO prebook_fleets;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.key_lease TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.outbox TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.pending_reply TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.reservation TO prebook_fleets;
@@ -896,6 +941,14 @@ CREATE TABLE operations.inbox (
 );
 CREATE INDEX inbox_age ON operations.inbox USING btree (received_at);
 CREATE INDEX inbox_pending_request ON operations.inbox USING btree (conversation_id, flow) WHERE ((request IS NOT NULL) AND (reply IS NULL));
+
+CREATE TABLE operations.key_lease (
+    group_name text NOT NULL,
+    ordering_key text NOT NULL,
+    held_by text NOT NULL,
+    held_until timestamp with time zone NOT NULL,
+    CONSTRAINT key_lease_pkey PRIMARY KEY (group_name, ordering_key)
+);
 
 CREATE TABLE operations.occurrence (
     dead_letter_id bigint NOT NULL,
@@ -1052,6 +1105,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.dead_letter TO prebook_
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.dead_letter_note TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.dead_letter_version TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.inbox TO prebook_operations;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.key_lease TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.occurrence TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.outbox TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.pending_reply TO prebook_operations;

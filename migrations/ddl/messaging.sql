@@ -1,4 +1,4 @@
--- What every service's schema has: its role and grants, inbox, outbox, pending_reply, blocked,
+-- What every service's schema has: its role and grants, inbox, outbox, pending_reply, blocked, key_lease,
 -- claim_lock and claim_outbox. {schema} is the service's name. A statement ends with a semicolon that an empty line follows.
 
 -- The role belongs to the cluster: another database may have made it already.
@@ -111,6 +111,15 @@ CREATE TABLE {schema}.blocked (
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX blocked_ordering ON {schema}.blocked (group_name, ordering_key, seq);
+
+-- Keys of blocked whose waiting messages a replica is handling now. A row is a lease, which ends at held_until.
+CREATE TABLE {schema}.key_lease (
+    group_name text NOT NULL,
+    ordering_key text NOT NULL,
+    held_by text NOT NULL,
+    held_until timestamptz NOT NULL,
+    PRIMARY KEY (group_name, ordering_key)
+);
 
 -- Has no rows: claims lock the table itself. An advisory lock could be taken by every role of the database, and would then
 -- stop the relays of this service.

@@ -25,6 +25,7 @@ MESSAGING_ROWS = (
     INSERT INTO {0}.pending_reply (request_id, flow, conversation_id, message, due_at)
     VALUES ('m', 'f', 'c', '{{}}', now())""",
     "INSERT INTO {0}.claim_lock DEFAULT VALUES",
+    "INSERT INTO {0}.key_lease VALUES ('g', 'c', 'h', now())",
 )
 SERVICE_ROWS = (
     *(

@@ -2,16 +2,22 @@
 
 import asyncio
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, cast
 
 import asyncpg
 import pytest
 
 from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.blocked_keys import SqlBlockedKeys
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.relay_notifier import WAKE_INTERVAL_S, RelayNotifier, notify_channel
 from prebook.postgres.replicas import read_live_replicas
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
+from prebook.runtime.loops import cancel_and_wait
+from tests.conditions import wait_until
 from tests.databases import Databases, role_url, run_migrations
 from tests.messaging.examples import request
 
@@ -89,3 +95,49 @@ async def test_a_role_cannot_stop_the_relays_of_another_service(databases: Datab
     finally:
         await attacker.close()
         await engine.dispose()
+
+
+async def test_a_role_cannot_keep_a_key_of_another_service(databases: Databases) -> None:
+    """Advisory locks belong to all roles of a database, so a blocked key must not wait for one."""
+    url = databases.create_migrated("notification", "fleets")
+    engine = create_engine("notification", role_url(url, "notification"))
+    attacker = await asyncpg.connect(asyncpg_dsn(role_url(url, "fleets")))
+    try:
+        await attacker.execute("SELECT pg_advisory_lock(hashtextextended('group key', 0))")
+        async with SqlBlockedKeys(engine).try_lock("group", "key") as locked:
+            assert locked
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await attacker.execute("DELETE FROM notification.key_lease")
+    finally:
+        await attacker.close()
+        await engine.dispose()
+
+
+async def test_notifications_of_another_role_do_not_make_a_relay_spin(databases: Databases) -> None:
+    """Any role may send any number of notifications; the relay is woken at most every WAKE_INTERVAL_S."""
+    url = databases.create_migrated("pricing", "fleets")
+    wakes: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    class Relay:
+        is_behind = False
+
+        def wake(self) -> None:
+            wakes.append(clock())
+
+    notifier = RelayNotifier("pricing", role_url(url, "pricing"), "a relay", cast("Any", Relay()))
+    running = asyncio.create_task(notifier.run())
+    attacker = await asyncpg.connect(asyncpg_dsn(role_url(url, "fleets")))
+    try:
+        await wait_until(lambda: bool(wakes), 10)  # the relay is woken once when the session is open
+        for number in range(1_000):
+            await attacker.execute(f"NOTIFY {notify_channel('pricing')}, '{number}'")
+        await wait_until(lambda: len(wakes) > 2, 10)
+        await asyncio.sleep(2 * WAKE_INTERVAL_S)  # whatever is scheduled has come
+        assert all(later - earlier >= 0.9 * WAKE_INTERVAL_S for earlier, later in pairwise(wakes[1:]))
+        before = len(wakes)
+        await attacker.execute(f"NOTIFY {notify_channel('pricing')}")
+        await wait_until(lambda: len(wakes) > before, 10)
+    finally:
+        await attacker.close()
+        await cancel_and_wait([running])

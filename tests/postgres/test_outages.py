@@ -16,7 +16,7 @@ from prebook.postgres.connection import acquire
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import POOL_SIZE, create_engine
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.unit_of_work import SqlUnitOfWork, open_connection, translate_errors, unit_of_work_factory
+from prebook.postgres.unit_of_work import SqlUnitOfWork, translate_errors, unit_of_work_factory
 from tests.databases import Databases, dispose_engine, role_url
 from tests.messaging.examples import request
 
@@ -103,8 +103,8 @@ async def _raise_in_statement(engine: AsyncEngine, state: str) -> None:
 
 
 async def _raise_in_sqlalchemy(engine: AsyncEngine, state: str) -> None:
-    with translate_errors():
-        async with open_connection(engine) as connection:
+    with translate_errors(engine):
+        async with engine.connect() as connection:
             await connection.execute(RAISE, {"state": state})
 
 

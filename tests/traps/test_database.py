@@ -12,8 +12,9 @@ from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import BeginUnitOfWork as BeginOf
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres import engine as engines
+from prebook.postgres.connection import acquire
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.unit_of_work import SqlUnitOfWork, open_connection, unit_of_work_factory
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from tests.conditions import wait_until
 from tests.messaging.examples import request
 from tests.messaging.outbox.test_handoff import CountingDatabase
@@ -81,7 +82,7 @@ async def test_cancelled_queries_leave_no_connection_and_no_statement(engine: As
     """Pitfall 2.3.10: cancelled queries may leak connections."""
 
     async def query() -> None:
-        async with open_connection(engine) as connection:
+        async with acquire(engine) as connection:
             await connection.execute(text("SELECT pg_sleep(30)"))
 
     tasks = [asyncio.create_task(query()) for _ in range(engines.POOL_SIZE)]
@@ -90,7 +91,7 @@ async def test_cancelled_queries_leave_no_connection_and_no_statement(engine: As
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await wait_until(lambda: _checked_out(engine) == 0)
-    async with open_connection(engine) as connection:
+    async with acquire(engine) as connection:
         active_sleeps = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'"
         assert (await connection.execute(text(active_sleeps))).scalar() == 0
 
@@ -105,7 +106,7 @@ async def test_an_exhausted_pool_is_an_outage_of_the_database(
         async with asyncio.timeout(5):
             connections = [await engine.connect() for _ in range(engines.POOL_SIZE)]
             with pytest.raises(Unreachable, match="no connection to the database"):
-                await open_connection(engine).__aenter__()
+                await acquire(engine).__aenter__()
             for connection in connections:
                 await connection.close()
     finally:

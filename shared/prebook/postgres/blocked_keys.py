@@ -2,24 +2,27 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import TextClause, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.recoverability.blocked_keys import BlockedKeys, BlockStatus, KeyStatus
-from prebook.postgres.connection import acquire, enforce_timeout
+from prebook.postgres.connection import acquire
 from prebook.postgres.message_column import from_column, to_column
-from prebook.postgres.pool import command_timeout_of
 from prebook.postgres.purge import purge_statement
 from prebook.postgres.state_literals import with_states
 from prebook.postgres.statements import statement_factory
-from prebook.postgres.unit_of_work import translate_errors
 
+KEY_LEASE_S = 15.0
+"""Seconds for which a replica that dies keeps a key."""
+RENEWAL_INTERVAL_S = 4.0
+"""Seconds between two renewals of a lease: a callback to a rider's system may take longer than a lease."""
 _statement = statement_factory(BlockStatus)
 
 BLOCK_STATUS = text("""
@@ -44,10 +47,21 @@ DUE_KEYS = _statement("""
         SELECT DISTINCT ON (group_name, ordering_key) group_name, ordering_key, status, due_at FROM blocked
         ORDER BY group_name, ordering_key, seq) AS first
     WHERE status = {WAITING} AND due_at <= now() ORDER BY due_at LIMIT :limit""")
-# The locks end with their session, so a process that dies leaves no key locked. One session holds all locks of a
-# process; it is returned to the pool with the last of them.
-LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:group || ' ' || :key, 0))")
-UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:group || ' ' || :key, 0))")
+# A lease and not an advisory lock: those belong to all roles of the database, so another service could hold a key for
+# ever. A lease ends by itself, so a process that dies keeps no key; leases of dead processes are deleted with others.
+LEASE_KEY = text("""
+    INSERT INTO key_lease (group_name, ordering_key, held_by, held_until)
+    VALUES (:group, :key, :holder, clock_timestamp() + make_interval(secs => :lease_s))
+    ON CONFLICT (group_name, ordering_key) DO UPDATE SET held_by = excluded.held_by, held_until = excluded.held_until
+        WHERE key_lease.held_until < clock_timestamp()
+    RETURNING true""")
+RENEW_LEASE = text("""
+    UPDATE key_lease SET held_until = clock_timestamp() + make_interval(secs => :lease_s)
+    WHERE group_name = :group AND ordering_key = :key AND held_by = :holder""")
+END_LEASE = text("""
+    DELETE FROM key_lease
+    WHERE (group_name = :group AND ordering_key = :key AND held_by = :holder)
+        OR held_until < now() - make_interval(secs => :lease_s)""")
 COUNTS = text("""
     SELECT group_name, status, count(*), count(DISTINCT ordering_key),
         extract(epoch FROM now() - min(blocked_at))::float FROM blocked GROUP BY group_name, status""")
@@ -59,10 +73,8 @@ class SqlBlockedKeys(BlockedKeys):
     """Blocked keys in the table ``blocked`` of the service."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._lock_connection: AsyncConnection | None = None
-        self._lock_users = 0
-        self._statement_lock = asyncio.Lock()
+        self._engine = engine
+        self._holder = uuid4().hex
 
     async def read_status(self, group: str, envelope: Envelope) -> KeyStatus:
         ((own, last),) = await self._fetch_rows(BLOCK_STATUS, group=group, key=envelope.conversation_id, id=envelope.id)
@@ -87,43 +99,29 @@ class SqlBlockedKeys(BlockedKeys):
 
     @asynccontextmanager
     async def try_lock(self, group: str, key: str) -> AsyncIterator[bool]:
-        """Lock the key for the block, and yield whether this worked.
+        """Lease the key for the block, and yield whether this worked. The lease is renewed while the block runs.
 
-        After a lost session two processes may hold the same key. Then each still handles its messages in order.
+        If it cannot be renewed in time, two processes may hold the same key. Then each still handles its messages in
+        order.
         """
-        self._lock_users += 1
-        alone = False
+        lease = {"group": group, "key": key, "holder": self._holder, "lease_s": KEY_LEASE_S}
+        if not await self._fetch_rows(LEASE_KEY, **lease):
+            yield False
+            return
+        renewing = asyncio.create_task(self._keep_renewing(lease))
         try:
-            alone = await self._run_lock_statement(LOCK, group, key)
-            yield alone
+            yield True
         finally:
-            try:
-                if alone:
-                    await self._run_lock_statement(UNLOCK, group, key)
-            finally:
-                self._lock_users -= 1
-                if not self._lock_users:
-                    await self._close_lock_connection()
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            with contextlib.suppress(Unreachable):  # the lease then ends by its time
+                await self._execute(END_LEASE, **lease)
 
-    async def _run_lock_statement(self, statement: TextClause, group: str, key: str) -> bool:
-        async with self._statement_lock:
-            try:
-                with translate_errors(), enforce_timeout(command_timeout_of(self._engine)):
-                    self._lock_connection = self._lock_connection or await self._engine.connect()
-                    return bool((await self._lock_connection.execute(statement, {"group": group, "key": key})).scalar())
-            except BaseException:
-                await self._close_lock_connection(invalidate=True)
-                raise
-
-    async def _close_lock_connection(self, *, invalidate: bool = False) -> None:
-        """Invalidate a broken connection, because it is unknown which locks it holds; they end with it."""
-        session = self._lock_connection
-        self._lock_connection = None
-        if session is not None:
-            with contextlib.suppress(DBAPIError, OSError):
-                if invalidate:
-                    await session.invalidate()
-                await session.close()
+    async def _keep_renewing(self, lease: Mapping[str, Any]) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_INTERVAL_S)
+            with contextlib.suppress(Unreachable):
+                await self._execute(RENEW_LEASE, **lease)
 
     async def count_blocked(self) -> Sequence[tuple[str, str, int, int, float]]:
         """Return (group, status, messages, keys, age of the oldest in seconds) for each group and status."""

@@ -157,7 +157,7 @@ class PooledConnection:
             self._driver.terminate()
 
 
-def unreachable_of(error: Exception, engine: AsyncEngine | None, *, is_closed: bool = False) -> Unreachable | None:
+def unreachable_of(error: Exception, engine: AsyncEngine, *, is_closed: bool = False) -> Unreachable | None:
     """Return the error of the messaging core for an outage of the database; None if the error is none.
 
     The engine's connections are replaced if the outage outdates them, and its write health notes a refusal.
@@ -170,9 +170,9 @@ def unreachable_of(error: Exception, engine: AsyncEngine | None, *, is_closed: b
     outage = outage_of(error) or (LOST if is_closed else None)
     if outage is None:
         return None
-    if engine is not None and outage.outdates_connections:
+    if outage.outdates_connections:
         outdate_connections(engine)
-    if engine is not None and outage.refuses_writes:
+    if outage.refuses_writes:
         write_health_of(engine).record_refusal(outage.reason)
     kind = TransactionConflict if outage.is_conflict else Unreachable
     return kind(f"{outage.reason}: {error_summary(error)}")

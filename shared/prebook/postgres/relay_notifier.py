@@ -18,6 +18,8 @@ from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres.dsn import asyncpg_dsn
 
 COALESCE_INTERVAL_S = 0.05
+WAKE_INTERVAL_S = 0.05
+"""Minimum seconds between two wake-ups by notifications. Any role of the database may send any number of them."""
 LIVENESS_CHECK_INTERVAL_S = 5.0
 LIVENESS_TIMEOUT_S = 5.0
 IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
@@ -42,6 +44,8 @@ class RelayNotifier:
         self._dsn = asyncpg_dsn(database_url)
         self._rows_left = asyncio.Event()
         self._own_pid = 0
+        self._next_wake_at = 0.0
+        self._wake_timer: asyncio.TimerHandle | None = None
 
     @contextmanager
     def hand_off(self, messages: Sequence[OutboxMessage]) -> Iterator[Handoff]:
@@ -73,9 +77,18 @@ class RelayNotifier:
                 elif await connection.fetchval(IS_READ_ONLY):  # a demoted server: the next session is on the new one
                     return
         finally:
+            if self._wake_timer is not None:
+                self._wake_timer.cancel()
+                self._wake_timer = None
             await connection.close(timeout=1)
 
     def _on_notification(self, _connection: Any, pid: int, *_channel_and_payload: Any) -> None:
-        """Ignore the notifications of this process, whose relay is awake already."""
-        if pid != self._own_pid:
-            self._relay.wake()
+        """Wake the relay, at once or with the next wake-up; not for this process, whose relay is awake already."""
+        if pid != self._own_pid and self._wake_timer is None:
+            loop = asyncio.get_running_loop()
+            self._wake_timer = loop.call_at(self._next_wake_at, self._wake_relay)
+
+    def _wake_relay(self) -> None:
+        self._wake_timer = None
+        self._next_wake_at = asyncio.get_running_loop().time() + WAKE_INTERVAL_S
+        self._relay.wake()

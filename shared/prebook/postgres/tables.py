@@ -44,7 +44,7 @@ def one_of(column: str, states: Iterable[StrEnum]) -> str:
 
 
 def messaging_tables(schema: str) -> MetaData:
-    """Return new metadata of the schema with inbox, outbox, pending_reply, blocked and claim_lock.
+    """Return new metadata of the schema with inbox, outbox, pending_reply, blocked, key_lease and claim_lock.
 
     The service adds its own tables to it.
     """
@@ -53,6 +53,7 @@ def messaging_tables(schema: str) -> MetaData:
     _outbox(metadata)
     _pending_reply(metadata)
     _blocked(metadata)
+    _key_lease(metadata)
     Table("claim_lock", metadata)
     return metadata
 
@@ -161,6 +162,18 @@ def _blocked(metadata: MetaData) -> None:
         CheckConstraint(one_of("status", BlockStatus), name="blocked_status_check"),
         Index("blocked_ordering", "group_name", "ordering_key", "seq"),
         info=storage(autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02),
+    )
+
+
+def _key_lease(metadata: MetaData) -> None:
+    Table(
+        "key_lease",
+        metadata,
+        Column("group_name", Text, nullable=False),
+        Column("ordering_key", Text, nullable=False),
+        Column("held_by", Text, nullable=False),
+        Column("held_until", TIMESTAMPTZ, nullable=False),
+        PrimaryKeyConstraint("group_name", "ordering_key"),
     )
 
 

@@ -6,13 +6,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import TextClause
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id, request_id_of
-from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, PendingReply, UnitOfWork
 from prebook.postgres.connection import PooledConnection, ResultRows, acquire, enforce_timeout, unreachable_of
@@ -149,7 +146,7 @@ class SqlUnitOfWork(UnitOfWork):
 
 
 @contextmanager
-def translate_errors(engine: AsyncEngine | None = None) -> Iterator[None]:
+def translate_errors(engine: AsyncEngine) -> Iterator[None]:
     """Raise Unreachable, which is retried, for an outage of the database met by SQLAlchemy's own connections."""
     try:
         yield
@@ -158,23 +155,6 @@ def translate_errors(engine: AsyncEngine | None = None) -> Iterator[None]:
         if failure is None:
             raise
         raise failure from error
-
-
-@asynccontextmanager
-async def open_connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Yield a SQLAlchemy connection.
-
-    Raises:
-        Unreachable: there is no connection: the server is down, starting, full or refuses, or the pool is exhausted.
-    """
-    try:
-        connection = await engine.connect()
-    except (DBAPIError, PoolTimeout, OSError) as error:
-        raise Unreachable(f"no connection to the database: {error_summary(error)}") from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 W = TypeVar("W", bound=SqlUnitOfWork)
