@@ -186,6 +186,11 @@ def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[s
     }
 
 
+def rider_callback_settings(origin: str) -> dict[str, str]:
+    """Return the settings by which booking may call a rider's system at ``origin``, with a secret of its own."""
+    return {"PREBOOK_RIDER_CALLBACK_HOSTS": origin, "PREBOOK_RIDER_CALLBACK_SECRETS": generate_secret()}
+
+
 def _flow_limits() -> str:
     """Return the time limits of every flow as JSON, in seconds."""
     policies = read_policies(paths.couplings_file())

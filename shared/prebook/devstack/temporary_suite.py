@@ -22,8 +22,9 @@ def allocate_suite_ports() -> tuple[int, ...]:
 def run_lab(description: str, arguments: Sequence[str], options: SuiteOptions, *, with_database: bool = False) -> int:
     """Run ``python -m prebook.lab ARGUMENTS`` against a suite of its own and return the exit status.
 
-    ``description`` is printed as progress; ``with_database`` lets the run read the suite's tables. The suite's home is
-    removed, unless the run failed: then its logs stay.
+    ``description`` is printed as progress; ``with_database`` lets the run read the suite's tables. The run gets the
+    settings of the services (``options.settings``) too. The suite's home is removed, unless the run failed: then its
+    logs stay.
     """
     home = Path(tempfile.mkdtemp(prefix="prebook-suite-"))
     try:
@@ -45,7 +46,7 @@ async def _run_lab(
 ) -> int:
     async with launch(home, options, log_to_stderr) as suite:
         log_to_stderr(f"{description} on {suite.state.broker} and {suite.state.database}")
-        environment = lab_environment(suite.state, with_database=with_database)
+        environment = {**lab_environment(suite.state, with_database=with_database), **options.settings}
         running = asyncio.create_task(lab_process.run_lab_process(arguments, environment))
         broken = asyncio.create_task(suite.wait_until_broken())
         try:

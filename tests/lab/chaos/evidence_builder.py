@@ -10,6 +10,7 @@ import msgspec
 from prebook.contracts.booking import DeliveryEntry, LedgerEntry
 from prebook.contracts.dead_letters import DeadLetterState, DeadLetterSummary
 from prebook.contracts.ride import BookingState
+from prebook.lab.chaos.callbacks import ReceivedCallback
 from prebook.lab.chaos.database import DatabaseState, DriverAssignment
 from prebook.lab.chaos.evidence import Cancellation, Evidence, InjectedFault
 from prebook.lab.chaos.repeated_keys import Repetition
@@ -47,6 +48,7 @@ class RunRecords:
     faults: Sequence[InjectedFault] = (FAULT,)
     poison_sent: bool = False
     cancellations: Sequence[Cancellation] = ()
+    callbacks: Sequence[ReceivedCallback] | None = None
     slow: Sequence[SlowPeriod] = ()
     repetitions: Sequence[Repetition] = ()
     first_samples: Sequence[Sample] | None = None
@@ -64,6 +66,7 @@ class RunRecords:
             started_at=START,
             flow_limits=FLOW_LIMITS,
             cancellations=self.cancellations,
+            callbacks=self.callbacks,
             slow=self.slow,
             repetitions=self.repetitions,
             first_samples=self.samples if self.first_samples is None else self.first_samples,

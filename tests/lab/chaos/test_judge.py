@@ -236,7 +236,7 @@ def test_a_dead_letter_of_a_settled_booking_is_a_note_and_one_of_an_open_booking
 def test_the_printed_result_has_exactly_the_fields_of_the_contract() -> None:
     written = msgspec.json.decode(msgspec.json.encode(judge(flawless_run().evidence).result))
     counts = ["bookings", "lost", "stuck", "duplicated", "misordered", "unexplained"]
-    names = [*counts, "wire_duplicates", "worst_gap_s", "ends", "silent", "repetitions", "faults"]
+    names = [*counts, "wire_duplicates", "worst_gap_s", "ends", "silent", "repetitions", "callbacks", "faults"]
     assert list(written) == names
     assert written["faults"] == [{"name": "kill_pricing", "at_s": 3.0, "took_effect": True}]
     assert ChaosResult.__struct_fields__ == tuple(names)

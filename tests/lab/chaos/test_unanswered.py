@@ -95,6 +95,12 @@ def test_a_slow_ride_without_a_fault_shows_an_overload() -> None:
     assert unexplained(slow) == 0
     assert unexplained(slow, fault("pause_matching", 1.0, 1.0)) == 1, "the fault slowed it"
     assert unexplained(slow, fault("duplicate_everything", 1.0, 1.0)) == 0
+    assert unexplained(slow, fault("broker_kill", 1.0, 1.0)) == 1
+    by_http = msgspec.structs.replace(slow.rows[1], couplings=PLANS["async_api"])
+    without_broker = slow.with_changes(rows=[slow.rows[0], by_http, slow.rows[2]])
+    assert unexplained(without_broker, fault("broker_kill", 1.0, 1.0)) == 0, "the broker does not slow HTTP down"
+    checks = [SlowPeriod("matching", at(0.0), at(1.0))]
+    assert unexplained(failed.with_changes(slow=checks), fault("broker_kill", 0.0, 1.0)) == 0
 
 
 def test_a_skewed_clock_explains_deadlines_that_passed_too_early() -> None:

@@ -30,7 +30,7 @@ def arrival_times(bookings: int, duration_s: float, seed: int) -> tuple[float, .
 
 
 def draw_requests(
-    bookings: int, duration_s: float, seed: int, *, run: str, week: datetime
+    bookings: int, duration_s: float, seed: int, *, run: str, week: datetime, callback_url: str | None = None
 ) -> tuple[PreparedRequest, ...]:
     """Prepare ``bookings`` requests within ``duration_s`` seconds.
 
@@ -39,4 +39,4 @@ def draw_requests(
     times = arrival_times(bookings, duration_s, seed)
     padded_times = times + (duration_s,) * (-bookings % len(PLANS))
     planned = interleave(padded_times, tuple(PLANS), f"chaos:{seed}")[:bookings]
-    return prepare_requests(planned, run_id=run, scenario=SCENARIO, seed=seed, week=week)
+    return prepare_requests(planned, run_id=run, scenario=SCENARIO, seed=seed, week=week, callback_url=callback_url)

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from prebook.contracts.booking import LedgerEntry
 from prebook.contracts.ride import SETTLED_STATES, BookingState
+from prebook.lab.chaos.callbacks import find_callback_violations
 from prebook.lab.chaos.database import DriverAssignment
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.response_checks import check_cancellations, check_repeated_keys, check_statuses
@@ -148,6 +149,12 @@ def check_notice_order(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(ViolationKind.MISORDERED, booking, detail)
 
 
+def check_callbacks(evidence: Evidence) -> Iterator[Violation]:
+    """The riders' system was told every outcome, in order or with a sequence, and nothing that did not happen."""
+    if evidence.callbacks is not None:
+        yield from find_callback_violations(evidence.callbacks, evidence.database.histories)
+
+
 def check_phantoms(evidence: Evidence) -> Iterator[Violation]:
     """No service keeps an effect of a booking that does not exist."""
     for phantom in evidence.database.phantoms:
@@ -184,6 +191,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     check_history_order,
     check_notice_order,
     check_send_order,
+    check_callbacks,
     check_phantoms,
     check_statuses,
     check_cancellations,

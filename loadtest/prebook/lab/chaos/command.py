@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -19,11 +20,13 @@ from prebook.devstack.parameters import (
     rate_option,
     seed_option,
 )
-from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.ports import LOOPBACK, allocate_ports
+from prebook.devstack.service_environment import SuiteOptions, rider_callback_settings
 from prebook.devstack.temporary_suite import allocate_suite_ports
 from prebook.devstack.terminal import PlainConsole
 from prebook.lab.chaos import terminal
 from prebook.lab.chaos.arrivals import default_rate_per_s
+from prebook.lab.chaos.callback_receiver import read_callback_receiver
 from prebook.lab.chaos.judge import judge
 from prebook.lab.chaos.run import ChaosOptions, ChaosRun
 from prebook.lab.exit_status import exit_status_of
@@ -32,7 +35,7 @@ from prebook.lab.load.generator import open_session
 from prebook.lab.suite_client.flow_limits import read_flow_limits
 from prebook.lab.suite_client.settings import InvalidEnvironment
 
-CONSOLE_WIDTH = 180
+CONSOLE_WIDTH = 190
 DEFAULT_BOOKINGS = 10_000
 DEFAULT_FAULTS = 60
 DEFAULT_SETTLE_TIMEOUT_S = 660.0
@@ -73,8 +76,10 @@ def chaos(ctx: click.RichContext, /, *, seed: int, broker_nodes: str, **_: Any) 
     stuck, duplicated or misordered, if one ended without an answer and no fault explains it, if a fault took no effect,
     or if no message was delivered twice.
     """
+    (receiver_port,) = allocate_ports(1)
     suite = SuiteOptions(
         ports=allocate_suite_ports(),
+        settings=rider_callback_settings(f"http://{LOOPBACK}:{receiver_port}"),
         seed=seed,
         log_level="warning",
         fault_proxies=True,
@@ -114,9 +119,10 @@ async def run_and_judge(options: ChaosOptions, console: PlainConsole, *, as_json
     database_url = os.environ.get("PREBOOK_DATABASE_URL", "")
     if not database_url:
         raise InvalidEnvironment(["PREBOOK_DATABASE_URL is not set; expected the database URL of an administrator"])
-    async with open_session() as session:
+    receiver = read_callback_receiver(os.environ)
+    async with open_session() as session, receiver.serve() if receiver else nullcontext():
         access = fault_access.read_fault_access(session, os.environ)
-        run = ChaosRun(options, access, database_url, read_flow_limits(os.environ))
+        run = ChaosRun(options, access, database_url, read_flow_limits(os.environ), receiver)
         console.print(terminal.schedule_table(await run.prepare(), options.seed))
         async with terminal.show_progress(run, console):
             evidence = await run.run()

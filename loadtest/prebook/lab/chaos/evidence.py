@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from prebook.contracts.dead_letters import DeadLetterSummary
+from prebook.lab.chaos.callbacks import ReceivedCallback
 from prebook.lab.chaos.database import DatabaseState
 from prebook.lab.chaos.repeated_keys import Repetition
 from prebook.lab.chaos.slowness import SlowPeriod
@@ -60,6 +61,8 @@ class Evidence:
     """Requests that repeated a key. The samples hold what their riders know after all attempts."""
     first_samples: Sequence[Sample] = ()
     """The samples of the first requests, each with its own response."""
+    callbacks: Sequence[ReceivedCallback] | None = None
+    """Callbacks to the riders' system, in the order of their arrival; None if the requests named none."""
     slow: Sequence[SlowPeriod] = ()
     """Readiness checks that were slow or got no response."""
     faults: Sequence[InjectedFault] = ()

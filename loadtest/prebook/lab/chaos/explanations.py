@@ -88,27 +88,37 @@ def overload_periods(
     overload delays synchronous calls between all services, also shortly before and after it was observed.
     """
     margin = timedelta(seconds=CIRCUIT_MARGIN_S)
-    checks = [
-        Period(found.started_at, found.ended_at)
-        for found in slow
-        if not is_delayed(
-            faults, frozenset({found.service}), Period(found.started_at - margin, found.ended_at + margin)
-        )
-    ]
-    rides = [
-        ride
-        for ride in map(waiting_period, filter(is_waiting_ride, accounts))
-        if ride.end - ride.start >= timedelta(seconds=SLOW_RIDE_S) and not is_delayed(faults, frozenset(SERVICES), ride)
+    periods = [
+        *(check_period(found) for found in slow if not is_check_delayed(found, faults, margin)),
+        *(waiting_period(account) for account in accounts if is_slow_ride(account, faults)),
     ]
     effect = FaultEffect(frozenset(SERVICES), frozenset({Transport.HTTP}))
-    return tuple(
-        FaultPeriod("overload", Period(start - margin, end + margin), effect) for start, end in (*checks, *rides)
+    return tuple(FaultPeriod("overload", Period(start - margin, end + margin), effect) for start, end in periods)
+
+
+def check_period(check: SlowPeriod) -> Period:
+    """Return the time that a readiness check took."""
+    return Period(check.started_at, check.ended_at)
+
+
+def is_check_delayed(check: SlowPeriod, faults: Iterable[FaultPeriod], margin: timedelta) -> bool:
+    """Return whether a fault slowed a readiness check down, with ``margin`` before and after it."""
+    start, end = check_period(check)
+    period = Period(start - margin, end + margin)
+    return any(
+        fault.period.overlaps(period) and fault.effect.delays({check.service}, Transport.HTTP) for fault in faults
     )
 
 
-def is_delayed(faults: Iterable[FaultPeriod], services: frozenset[str], period: Period) -> bool:
-    """Return whether a fault delayed any work of ``services`` in ``period``."""
-    return any(fault.period.overlaps(period) and not fault.effect.services.isdisjoint(services) for fault in faults)
+def is_slow_ride(account: RideAccount, faults: Sequence[FaultPeriod]) -> bool:
+    """Return whether a ride without synchronous calls took SLOW_RIDE_S or longer, and no fault delayed its plan."""
+    if not is_waiting_ride(account) or account.row is None:
+        return False
+    plan = account.row.couplings
+    period = waiting_period(account)
+    if period.end - period.start < timedelta(seconds=SLOW_RIDE_S):
+        return False
+    return not any(fault.period.overlaps(period) for fault in delaying(faults, tuple(plan), plan))
 
 
 def is_waiting_ride(account: RideAccount) -> bool:

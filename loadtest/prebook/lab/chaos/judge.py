@@ -61,6 +61,8 @@ class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
     """Requests without any response."""
     repetitions: int
     """Requests that repeated the key of another one and got a response."""
+    callbacks: int
+    """Callbacks that the riders' system received, repetitions included."""
     faults: tuple[FaultResult, ...]
 
 
@@ -91,6 +93,7 @@ def judge(evidence: Evidence) -> ChaosVerdict:
         worst_gap_s=round(worst_gap_s(evidence.reconciliation.accounts), 2),
         ends=unanswered.count_ends(),
         silent=len(unanswered.silent),
+        callbacks=len(evidence.callbacks or ()),
         repetitions=sum(attempt.status is not None for attempt in evidence.repetitions),
         faults=tuple(map(fault_result, evidence.faults)),
         **{
@@ -129,6 +132,8 @@ def vacuity_problems(evidence: Evidence) -> Iterator[str]:
         yield "no message was delivered twice: nothing was proven about duplicates"
     if not {attempt.is_same_body for attempt in evidence.repetitions if attempt.status is not None} >= {True, False}:
         yield "no key was repeated with the same and with another body: nothing was proven about idempotency keys"
+    if evidence.callbacks is not None and not evidence.callbacks:
+        yield "no callback was received: nothing was proven about riders' callbacks"
     if not evidence.database.ordered_messages:
         yield "no two sent messages of one ordering key were found: nothing was proven about order"
 

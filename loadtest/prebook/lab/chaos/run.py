@@ -11,6 +11,8 @@ from prebook.devstack.errors import UserError
 from prebook.flows import PROCESSES
 from prebook.lab.chaos import database
 from prebook.lab.chaos.arrivals import SCENARIO, draw_requests
+from prebook.lab.chaos.callback_receiver import CallbackReceiver
+from prebook.lab.chaos.callbacks import is_complete
 from prebook.lab.chaos.duplicates import DuplicateCounter
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.injector import DUPLICATE_KIND, FaultInjector, fault_choices
@@ -62,14 +64,15 @@ class NoFaultAvailable(UserError):
 class ChaosRun:
     """One run against a running suite. Its fields may be read during the run, to show the progress.
 
-    ``database_url``: the suite's database as its administrator. ``flow_limits``: time limits of each
-    flow in the suite. ``name``: prefix of the run's idempotency keys.
+    ``database_url``: the suite's database as its administrator. ``flow_limits``: time limits of each flow in the suite.
+    ``receiver``: the riders' system, None if the suite may call none. ``name``: prefix of the run's idempotency keys.
     """
 
     options: ChaosOptions
     fault_access: FaultAccess
     database_url: str = field(repr=False)
     flow_limits: Mapping[str, FlowLimits]
+    receiver: CallbackReceiver | None = None
     name: str = field(default_factory=lambda: f"x{secrets.token_hex(4)}")
     schedule: tuple[ScheduledFault, ...] = ()
     reconciliation: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
@@ -116,7 +119,14 @@ class ChaosRun:
         """
         options = self.options
         week = campaign_week(datetime.now(UTC))
-        requests = draw_requests(options.bookings, options.duration_s, options.seed, run=self.name, week=week)
+        requests = draw_requests(
+            options.bookings,
+            options.duration_s,
+            options.seed,
+            run=self.name,
+            week=week,
+            callback_url=self.receiver.url if self.receiver else None,
+        )
         await self.duplicates.poll()
         origin = ClockOrigin.now().shifted(START_DELAY_S)
         polls = (self.duplicates.run(), self.slowness.run(), self._poll_ledger(origin))
@@ -161,8 +171,12 @@ class ChaosRun:
         """Return whether every booking is settled and notified, and none of its messages or replies is outstanding."""
         with suppress(SuiteUnreachable, DatabaseUnreadable):
             if not (await self._reconcile(origin)).pending:
-                return await database.is_at_rest(self.database_url, self._booking_ids())
+                return self._callbacks_complete() and await database.is_at_rest(self.database_url, self._booking_ids())
         return False
+
+    def _callbacks_complete(self) -> bool:
+        states = {row.booking_id: row.state.value for row in self.reconciliation.rows}
+        return self.receiver is None or is_complete(self.receiver.callbacks, states)
 
     async def _gather_evidence(self, origin: ClockOrigin) -> Evidence:
         await self.duplicates.poll()
@@ -177,6 +191,7 @@ class ChaosRun:
             dead_letters=dead_letters,
             wire_duplicates=self.duplicates.total,
             cancellations=tuple(self.generator.cancellations),
+            callbacks=tuple(self.receiver.callbacks) if self.receiver else None,
             repetitions=tuple(self.generator.repetitions),
             first_samples=tuple(self.generator.samples),
             started_at=origin.wall,

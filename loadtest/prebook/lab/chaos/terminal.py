@@ -106,11 +106,11 @@ def outcome_table(verdict: ChaosVerdict, evidence: Evidence) -> Table:
         "misordered": result.misordered,
         "unexplained": result.unexplained,
     }
-    heads = (*outcomes, *violations, "silent", "repeated", "duplicates", "worst gap", "parked")
+    heads = (*outcomes, *violations, "silent", "repeated", "callbacks", "duplicates", "worst gap", "parked")
     for head in heads:
         table.add_column(head, justify="right")
     violation_cells = [Text(str(count), style="bold red" if count else "green") for count in violations.values()]
-    numbers = (str(result.silent), str(result.repetitions), str(result.wire_duplicates))
+    numbers = map(str, (result.silent, result.repetitions, result.callbacks, result.wire_duplicates))
     other_cells = (*numbers, f"{result.worst_gap_s:.1f} s", str(len(evidence.dead_letters)))
     table.add_row(*map(str, outcomes.values()), *violation_cells, *other_cells)
     return table

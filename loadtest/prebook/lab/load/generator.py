@@ -88,15 +88,24 @@ class RequestResult:
 
 
 def prepare_requests(
-    planned: Sequence[PlannedRequest], *, run_id: str, scenario: str, seed: int, week: datetime
+    planned: Sequence[PlannedRequest],
+    *,
+    run_id: str,
+    scenario: str,
+    seed: int,
+    week: datetime,
+    callback_url: str | None = None,
 ) -> tuple[PreparedRequest, ...]:
-    """Return encoded requests with their idempotency keys; the rides follow from ``seed`` and ``week``."""
+    """Return encoded requests with their idempotency keys; the rides follow from ``seed`` and ``week``.
+
+    ``callback_url``: URL of the riders' system, which is told every outcome.
+    """
     encode = msgspec.json.Encoder().encode
     return tuple(
         PreparedRequest(
             request,
             samples.idempotency_key(run_id, scenario, request.label, request.ride),
-            encode(booking_request(nth_ride(seed, request.ride, week), PLANS[request.label])),
+            encode(booking_request(nth_ride(seed, request.ride, week), PLANS[request.label], callback_url)),
         )
         for request in planned
     )

@@ -86,8 +86,8 @@ def destination(start: Place, km: float, bearing: float) -> Place:
     return Place(lat=round(lat, 5), lon=round(lon, 5))
 
 
-def booking_request(ride: RideSpec, plan: Mapping[str, Coupling]) -> BookingRequest:
-    """Return the request body for ``ride`` under ``plan``."""
+def booking_request(ride: RideSpec, plan: Mapping[str, Coupling], callback_url: str | None = None) -> BookingRequest:
+    """Return the request body for ``ride`` under ``plan``. ``callback_url``: URL of the rider's system, if any."""
     return BookingRequest(
         rider_id=ride.rider_id,
         pickup=ride.pickup,
@@ -95,5 +95,6 @@ def booking_request(ride: RideSpec, plan: Mapping[str, Coupling]) -> BookingRequ
         pickup_at=ride.pickup_at,
         vehicle_class=ride.vehicle_class,
         passengers=ride.passengers,
+        callback_url=callback_url,
         couplings=dict(plan),
     )
