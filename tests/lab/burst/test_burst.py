@@ -63,11 +63,28 @@ def test_a_ride_without_response_or_retry_after_fails() -> None:
     without_retry_after = refused_ride(1.0, with_retry_after=False)
 
     assert failed_checks(bounded_side(rides=(*bounded_side().rides, unanswered))) == [
-        ("on", "rides without a response")
+        ("on", "rides neither accepted nor refused")
     ]
     assert failed_checks(bounded_side(rides=(*bounded_side().rides, without_retry_after))) == [
         ("on", "rides refused without Retry-After")
     ]
+
+
+def test_every_kind_of_unanswered_ride_and_of_silent_refusal_is_named() -> None:
+    unanswered = msgspec.structs.replace(refused_ride(1.0), outcome="failed", refused_s=())
+    failures = ["timeout TimeoutError", "http_409 request_in_progress", "timeout TimeoutError"]
+    silent = msgspec.structs.replace(
+        refused_ride(1.0, with_retry_after=False), without_retry_after=("503 no_problem_document",)
+    )
+    rides = (
+        *bounded_side().rides,
+        *(msgspec.structs.replace(unanswered, failure=failure) for failure in failures),
+        silent,
+    )
+    report = build_report((bounded_side(rides=rides),))
+
+    assert "3 (2 timeout TimeoutError, 1 http_409 request_in_progress)" in report.verdict.headline
+    assert "1 (1 503 no_problem_document)" in report.verdict.headline
 
 
 def test_retry_after_times_that_are_too_short_fail() -> None:

@@ -5,7 +5,15 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest, open_session, prepare_requests
+from prebook.lab.load.generator import (
+    ClockOrigin,
+    Generator,
+    PreparedRequest,
+    failure_reason,
+    open_session,
+    parse_response,
+    prepare_requests,
+)
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
 from prebook.lab.load.rides import campaign_week
@@ -57,7 +65,15 @@ async def test_a_refused_connection_is_a_failed_request_and_no_crash() -> None:
     requests = requests_at(*AT_ONCE)
     async with open_session() as session:
         samples = await Generator(session, "http://127.0.0.1:9", "calm").offer(requests, ClockOrigin.now())
-    assert {sample.error for sample in samples} == {"connection"}
+    assert {(sample.error, sample.reason) for sample in samples} == {("connection", "ConnectionRefusedError")}
+
+
+def test_a_response_that_neither_accepts_nor_refuses_is_named_by_its_problem() -> None:
+    conflict = parse_response(409, b'{"code": "request_in_progress"}', "1")
+    assert failure_reason(conflict) == "request_in_progress"
+    assert failure_reason(parse_response(500, b"Internal Server Error")) == "no_problem_document"
+    assert failure_reason(parse_response(202, b'{"id": "bk_1"}')) == ""
+    assert failure_reason(parse_response(503, b"")) == "", "a refusal has its own reason"
 
 
 async def test_a_request_without_a_file_descriptor_is_named_as_such() -> None:

@@ -60,6 +60,10 @@ class BurstFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Rides with at least one refusal without a Retry-After header."""
     request_errors: int
     """Rides neither accepted nor refused: the request timed out or the connection was lost."""
+    request_error_kinds: dict[str, int] = {}
+    """Number of these rides by kind and reason of their last response, such as ``timeout TimeoutError``."""
+    refusal_kinds_without_retry_after: dict[str, int] = {}
+    """Number of refusals without a Retry-After header by status and reason."""
     retried: int
     """Rides with at least one retry after a Retry-After."""
     accepted_on_first_retry: int
@@ -127,6 +131,10 @@ def figures(side: BurstSide) -> BurstFigures:
         refusals=sum(side.refusals.values()),
         refusals_without_retry_after=sum(not ride.all_with_retry_after for ride in refused),
         request_errors=sum(plan.request_errors for plan in plans),
+        request_error_kinds=count_kinds(
+            ride.failure or ride.outcome for ride in rides if ride.accepted_s is None and ride.outcome != "refused"
+        ),
+        refusal_kinds_without_retry_after=count_kinds(kind for ride in rides for kind in ride.without_retry_after),
         retried=len(retried),
         accepted_on_first_retry=sum(bool(ride.accepted_on_first_retry) for ride in retried),
         accepted_on_any_retry=sum(ride.accepted_s is not None for ride in retried),
@@ -150,6 +158,11 @@ def figures(side: BurstSide) -> BurstFigures:
         memory_total_coverage=coverage(frozenset.intersection(*memory_seconds.values()), side.duration_s),
         plans=plans,
     )
+
+
+def count_kinds(kinds: Iterable[str]) -> dict[str, int]:
+    """Return the number of each kind, the most frequent first."""
+    return dict(Counter(kinds).most_common())
 
 
 def plan_figures(label: str, rides: Iterable[RideRecord], duration_s: float) -> PlanFigures:

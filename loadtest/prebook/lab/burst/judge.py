@@ -31,6 +31,7 @@ second per second, so 6 unread of 60 seconds hide at most 6 s; a process that en
 MIN_SLOPE_COVERAGE = 0.3
 """The same share for a slope, which needs fewer points: an overloaded database may take 2 s for a reading."""
 NOT_MEASURED = "not measured"
+NO_KINDS: Mapping[str, int] = {}
 
 
 class BurstCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,8 +147,15 @@ def checks_with_back_pressure(measured: BurstFigures) -> Iterator[BurstCheck]:
         coverage=measured.memory_total_coverage,
     )
     yield at_least_check(measured, "goodput as a share of the capacity", measured.goodput_share, MIN_GOODPUT_SHARE)
-    yield zero_check(measured, "rides without a response", measured.request_errors)
-    yield zero_check(measured, "rides refused without Retry-After", measured.refusals_without_retry_after)
+    yield zero_check(
+        measured, "rides neither accepted nor refused", measured.request_errors, measured.request_error_kinds
+    )
+    yield zero_check(
+        measured,
+        "rides refused without Retry-After",
+        measured.refusals_without_retry_after,
+        measured.refusal_kinds_without_retry_after,
+    )
     yield zero_check(measured, "rides lost", measured.lost)
     yield zero_check(measured, "rides duplicated", measured.duplicated)
     yield zero_check(measured, "rides still in flight", measured.in_flight)
@@ -236,9 +244,11 @@ def check_of(
     return BurstCheck(side=measured.back_pressure, name=name, value=text, limit=limit, ok=ok)
 
 
-def zero_check(measured: BurstFigures, name: str, count: int) -> BurstCheck:
-    """Return the check that ``count`` is 0."""
-    return BurstCheck(side=measured.back_pressure, name=name, value=str(count), limit="0", ok=count == 0)
+def zero_check(measured: BurstFigures, name: str, count: int, kinds: Mapping[str, int] = NO_KINDS) -> BurstCheck:
+    """Return the check that ``count`` is 0. ``kinds``: what was counted, by name, for the text of a failed check."""
+    named = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    value = f"{count} ({named})" if named else str(count)
+    return BurstCheck(side=measured.back_pressure, name=name, value=value, limit="0", ok=count == 0)
 
 
 def value_text(value: float | None, unit: str) -> str:

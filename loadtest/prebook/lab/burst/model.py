@@ -64,6 +64,11 @@ class RideRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Settlement by booking; null if not settled."""
     refused_s: tuple[float, ...] = ()
     """Receipt of each response with status 429 or 503."""
+    failure: str = ""
+    """Kind and reason of a last response that neither accepted nor refused, such as ``http_409 request_in_progress`` or
+    ``timeout TimeoutError``; empty for any other ride."""
+    without_retry_after: tuple[str, ...] = ()
+    """Status and reason of each refusal without a Retry-After header."""
     retries: int = 0
     """Requests after the first one."""
     all_with_retry_after: bool = True

@@ -14,7 +14,7 @@ from prebook.lab.ledger.clock_deviation import clock_deviation_s
 from prebook.lab.load.arrivals import ArrivalProcess, Arrivals
 from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.load.retry_policy import RiderRetryPolicy
-from prebook.lab.load.samples import RefusalSample
+from prebook.lab.load.samples import RefusalSample, Sample
 from prebook.lab.quantiles import latency_summary
 from prebook.lab.report.model import read_machine
 from prebook.lab.suite_client.settings import StackInfo
@@ -107,12 +107,21 @@ def ride_record(account: RideAccount, origin: ClockOrigin) -> RideRecord:
         accepted_s=offset_s_or_none(origin, row.accepted_at) if row else None,
         settled_s=offset_s_or_none(origin, row.settled_at) if row else None,
         refused_s=tuple(round(offered_s + refusal.at_s, 3) for refusal in sample.refusals),
+        failure=failure_text(sample),
+        without_retry_after=tuple(
+            f"{refusal.status} {refusal.reason}" for refusal in sample.refusals if refusal.retry_after_s is None
+        ),
         retries=sample.retries,
         all_with_retry_after=all(refusal.retry_after_s is not None for refusal in sample.refusals),
         accepted_on_first_retry=is_accepted_on_first_retry(
             sample.refusals, refused=sample.refused, accepted=sample.accepted
         ),
     )
+
+
+def failure_text(sample: Sample) -> str:
+    """Return kind and reason of a last response that neither accepted nor refused the ride; empty otherwise."""
+    return "" if sample.accepted or sample.refused else f"{sample.error_kind} {sample.reason}".strip()
 
 
 def is_accepted_on_first_retry(refusals: Sequence[RefusalSample], *, refused: bool, accepted: bool) -> bool | None:

@@ -19,7 +19,7 @@ ROWS: Sequence[tuple[str, FigureFormatter]] = (
     (f"late outcomes (after {OUTCOME_DEADLINE_S:.0f} s)", lambda f: str(f.late)),
     ("accepted, then failed or expired", lambda f: str(f.expired)),
     ("rides refused with 429 or 503", lambda f: str(f.refused)),
-    ("rides without a response", lambda f: str(f.request_errors)),
+    ("rides neither accepted nor refused", lambda f: kinds_text(f.request_errors, f.request_error_kinds)),
     ("refusals, retries included", lambda f: str(f.refusals)),
     ("riders who retried after Retry-After", lambda f: str(f.retried)),
     ("  accepted on the first retry", lambda f: share_text(f.accepted_on_first_retry, f.retried)),
@@ -48,6 +48,12 @@ FLOW_CONTROL: Mapping[str, str] = {
     "mixed": "as the coupling of each flow; riders wait for the synchronous quote",
 }
 """Flow control inherent in the coupling of each plan, without admission control; not measured by the run."""
+
+
+def kinds_text(count: int, kinds: Mapping[str, int]) -> str:
+    """Return ``count``, and what was counted by name."""
+    named = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    return f"{count} ({named})" if named else str(count)
 
 
 def optional_text(value: float | None, unit: str, digits: int = 1) -> str:

@@ -13,7 +13,7 @@ from prebook.lab.load import samples
 from prebook.lab.load.gc_pause import pause_gc
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import PlannedRequest
-from prebook.lab.load.retry_policy import NO_RETRIES, RiderRetryPolicy, parse_refusal
+from prebook.lab.load.retry_policy import NO_RETRIES, RiderRetryPolicy, parse_problem, parse_refusal
 from prebook.lab.load.rides import booking_request, nth_ride
 from prebook.lab.load.samples import RefusalSample, Sample
 
@@ -75,6 +75,8 @@ class BookingResponse:
     booking_id: str | None = None
     body: bytes = b""
     """Body of a response that did not accept the booking."""
+    error_name: str = ""
+    """Name of the transport's error."""
     retry_after: str | None = None
 
 
@@ -169,10 +171,10 @@ class Generator:
         try:
             async with self._session.post(self._url, data=request.body, headers=headers) as response:
                 return parse_response(response.status, await response.read(), response.headers.get("Retry-After"))
-        except TimeoutError:
-            return BookingResponse(error="timeout")
+        except TimeoutError as error:
+            return BookingResponse(error="timeout", error_name=type(error).__name__)
         except (aiohttp.ClientError, OSError) as error:
-            return BookingResponse(error=transport_error_kind(error))
+            return BookingResponse(error=transport_error_kind(error), error_name=transport_error_name(error))
 
     def _build_sample(
         self, request: PreparedRequest, origin: ClockOrigin, result: RequestResult, lag_s: float
@@ -187,6 +189,7 @@ class Generator:
             lag_ms=lag_s * 1e3,
             status=response.status,
             error=response.error,
+            reason=failure_reason(response),
             response_ms=None if response.status is None else result.took_s * 1e3,
             booking_id=response.booking_id,
             refusals=result.refusals,
@@ -198,6 +201,20 @@ def transport_error_kind(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
         return samples.OUT_OF_DESCRIPTORS
     return "connection"
+
+
+def transport_error_name(error: Exception) -> str:
+    """Return the name of a transport's error, such as ``ConnectionRefusedError``."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return type(cause).__name__
+
+
+def failure_reason(response: BookingResponse) -> str:
+    """Return why a request was neither accepted nor refused; empty if it was."""
+    if response.error_name or response.status is None:
+        return response.error_name
+    is_known = response.status in samples.ACCEPTED_STATUSES | samples.REFUSED_STATUSES
+    return "" if is_known else parse_problem(response.body).code
 
 
 def parse_response(status: int, body: bytes, retry_after: str | None = None) -> BookingResponse:

@@ -40,6 +40,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     error: str | None
     """``timeout``, ``connection``, ``unreadable`` or OUT_OF_DESCRIPTORS; null for any readable response."""
+    reason: str = ""
+    """Why the last attempt failed: the code of its problem document, or the name of the transport's error. Empty if
+    it was accepted or refused with 429 or 503."""
     response_ms: float | None
     """Time from the intended time to the complete response, refusals included; null without a response."""
     booking_id: str | None
