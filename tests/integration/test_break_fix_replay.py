@@ -12,6 +12,7 @@ import pytest
 
 from prebook.contracts.plan import Coupling, Plan
 from tests.conditions import poll_until
+from tests.integration.broken_pricing import broken_pricing
 from tests.integration.database_probe import DatabaseProbe, all_in_state
 from tests.integration.metrics import read_message_counter
 from tests.integration.rider_client import RiderClient, uniform_plan
@@ -42,14 +43,13 @@ SERVICES_WITH_STATE = ("booking", "pricing", "matching", "notification", "fleets
 
 
 @pytest.fixture
-async def restore_pricing(database: DatabaseProbe) -> AsyncIterator[None]:
-    """Restore the permissions of pricing and delete all dead letters after the test."""
+async def delete_dead_letters(database: DatabaseProbe) -> AsyncIterator[None]:
+    """Delete all dead letters after the test."""
     yield
-    await database.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
     await database.connection.execute("DELETE FROM operations.dead_letter")
 
 
-@pytest.mark.usefixtures("restore_pricing")
+@pytest.mark.usefixtures("delete_dead_letters")
 async def test_a_replay_after_a_repair_gives_the_state_of_an_undisturbed_run_and_a_second_replay_has_no_effect(
     suite: Suite, rider: RiderClient, database: DatabaseProbe
 ) -> None:
@@ -57,16 +57,15 @@ async def test_a_replay_after_a_repair_gives_the_state_of_an_undisturbed_run_and
     assert all_in_state(await database.verify_bookings(undisturbed), "confirmed")
 
     began = datetime.now(UTC)
-    await database.connection.execute("REVOKE INSERT ON pricing.discount_grant FROM prebook_pricing")
-    disturbed = await _book_rides(rider)
-    await database.connection.execute(EXTEND_DEADLINES, disturbed)
-    dead_letters = await wait_for_dead_letters(suite, len(disturbed), cause="attempts_exhausted")
+    async with broken_pricing(database):
+        disturbed = await _book_rides(rider)
+        await database.connection.execute(EXTEND_DEADLINES, disturbed)
+        dead_letters = await wait_for_dead_letters(suite, len(disturbed), cause="attempts_exhausted")
     assert {line["attempts"] for line in dead_letters} == {POLICIES["quote_fare"].max_attempts}
     assert set((await database.read_states(disturbed)).values()) == {"requested"}, (
         "no booking makes progress while pricing is broken"
     )
 
-    await database.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
     replay = await run_parking(suite, "replay", "--cause", "attempts_exhausted", "--apply", "--wait")
     assert (replay["counts"], replay["duplicates"]) == ({"resolved": len(disturbed)}, 0)
     assert all_in_state(await database.verify_bookings(disturbed), "confirmed")

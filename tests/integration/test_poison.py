@@ -14,6 +14,7 @@ from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
 from tests.conditions import poll_until
+from tests.integration.broken_pricing import broken_pricing
 from tests.integration.broker_probe import BrokerProbe
 from tests.integration.database_probe import DatabaseProbe
 from tests.integration.metrics import read_message_counter
@@ -28,12 +29,6 @@ MAX_CONCURRENT_SENDS = 100
 QUEUE = addresses.event_queue("pricing")
 ATTEMPTS = next(iter(POLICIES.values())).max_attempts
 """An event belongs to no flow and has the maximum attempts of the first flow."""
-REFUSE_ONE_BOOKING = """
-    CREATE FUNCTION pricing.refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'this booking always fails'; END $$;
-    CREATE TRIGGER refuse BEFORE INSERT ON pricing.discount_grant FOR EACH ROW
-        WHEN (NEW.booking_id LIKE '%-always-failing')
-        EXECUTE FUNCTION pricing.refuse()"""
 POISON: Mapping[str, tuple[Mapping[str, str], bytes]] = {
     "bad_json": ({}, b'{"booking_id": '),
     "wrong_schema": ({}, b'{"booking_id": 7}'),
@@ -41,16 +36,15 @@ POISON: Mapping[str, tuple[Mapping[str, str], bytes]] = {
 }
 EXPECTED_ATTEMPTS = {**dict.fromkeys(POISON, 1), "attempts_exhausted": ATTEMPTS}
 """Attempts by cause: one if the message can never succeed, the configured maximum if it might."""
-REFUSE_EVERY_QUOTE = REFUSE_ONE_BOOKING.replace("NEW.booking_id LIKE '%-always-failing'", "NEW.state <> 'ended'")
+ONE_BOOKING = "NEW.booking_id LIKE '%-always-failing'"
 GRANTS = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
 
 
 @pytest.fixture
 async def refuse_one_booking(database: DatabaseProbe) -> AsyncIterator[None]:
     """Make pricing's handler fail for one booking and for no other."""
-    await database.connection.execute(REFUSE_ONE_BOOKING)
-    yield
-    await database.connection.execute("DROP FUNCTION pricing.refuse CASCADE")
+    async with broken_pricing(database, ONE_BOOKING):
+        yield
 
 
 @pytest.mark.usefixtures("refuse_one_booking")
@@ -91,12 +85,9 @@ async def test_a_request_whose_handler_always_fails_is_parked_and_replayed_in_ev
     coupling: Coupling, suite: Suite, rider: RiderClient, database: DatabaseProbe
 ) -> None:
     failed = await read_message_counter(suite, "handling_failed", "pricing")
-    await database.connection.execute(REFUSE_EVERY_QUOTE)
-    try:
+    async with broken_pricing(database):
         booking_id = await rider.prebook(uniform_plan(coupling))
         (dead_letter,) = await wait_for_dead_letters(suite, 1, message_id=f"{booking_id}.quote_fare")
-    finally:
-        await database.connection.execute("DROP FUNCTION pricing.refuse CASCADE")
 
     attempts = dead_letter["attempts"]
     assert await read_message_counter(suite, "handling_failed", "pricing") - failed == attempts

@@ -10,6 +10,7 @@ from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
 from prebook.patterns.retry import jittered_delays_s
 from tests.integration import logs
+from tests.integration.broken_pricing import broken_pricing
 from tests.integration.broker_probe import BrokerProbe
 from tests.integration.database_probe import DatabaseProbe, all_in_state
 from tests.integration.metrics import read_message_counter
@@ -27,10 +28,9 @@ ADDRESSES = {
 
 @pytest.fixture
 async def break_pricing(database: DatabaseProbe) -> AsyncIterator[None]:
-    """Revoke pricing's permission to write the table that every quote needs; its reads still succeed."""
-    await database.connection.execute("REVOKE INSERT ON pricing.discount_grant FROM prebook_pricing")
-    yield
-    await database.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
+    """Refuse every write to the table that every quote needs; reads still succeed."""
+    async with broken_pricing(database):
+        yield
 
 
 @pytest.mark.usefixtures("break_pricing")
@@ -46,7 +46,7 @@ async def test_a_failing_message_is_parked_after_the_configured_attempts(
         headers = message.headers
         assert (headers["prebook-x-exchange"], headers["prebook-x-routing-key"]) == (exchange, routing_key)
         assert headers["prebook-x-cause"] == "attempts_exhausted"
-        assert "permission denied" in headers["prebook-x-error"]
+        assert "RaiseError" in headers["prebook-x-error"]
         assert headers["prebook-attempt"] == str(POLICY.max_attempts)
         assert await _read_failures(suite, coupling) - before[coupling] == POLICY.max_attempts
         _assert_attempts_as_configured(suite, headers["ce-id"])
