@@ -15,6 +15,7 @@ from prebook.patterns.retry import (
     exponential_backoff_s,
     external_retry_decision,
     jittered_delays_s,
+    outage_backoff_s,
     retry_decision,
     retry_schedule,
 )
@@ -108,3 +109,8 @@ def test_a_spared_call_is_no_attempt() -> None:
     decision = external_retry(MAX_EXTERNAL_ATTEMPTS, retry_after_s=15.0, was_called=False)
     assert decision.attempt == MAX_EXTERNAL_ATTEMPTS
     assert 15.0 <= decision.delay_s <= 21.0
+
+
+@pytest.mark.parametrize(("failures", "delay_s"), [(1, 0.1), (5, 1.6), (20, 2.0), (50, 5.0), (500, 15.0)])
+def test_delays_grow_slowly_in_a_long_outage(failures: int, delay_s: float) -> None:
+    assert outage_backoff_s(failures) == pytest.approx(delay_s)

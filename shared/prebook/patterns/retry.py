@@ -13,6 +13,9 @@ of different TTL in one queue expire only at its head, so that a long delay woul
 
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 2.0
+OUTAGE_BACKOFF_STEP_S = 0.1
+MAX_OUTAGE_BACKOFF_S = 15.0
+"""Longest delay in an outage of minutes."""
 
 FIRST_EXTERNAL_BACKOFF_S = 1.0
 MAX_EXTERNAL_BACKOFF_S = 3600.0
@@ -115,3 +118,12 @@ def exponential_backoff_s(failures: int) -> float:
     Source: AWS Architecture Blog, "Exponential Backoff And Jitter" (full jitter).
     """
     return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 32))
+
+
+def outage_backoff_s(failures: int) -> float:
+    """Return the upper bound, in seconds, of the delay after ``failures`` attempts that a long outage has failed.
+
+    Up to about half a minute it is the exponential one. Then it grows slowly, by a few hundredths of the length of the
+    outage: rows gather for minutes, and all of them would be tried every two seconds.
+    """
+    return max(exponential_backoff_s(failures), min(MAX_OUTAGE_BACKOFF_S, OUTAGE_BACKOFF_STEP_S * failures))

@@ -619,3 +619,17 @@ async def test_a_row_that_fails_during_a_resync_is_not_overtaken(monkeypatch: py
         await wait_until(lambda: set(states(database).values()) == {"sent"})
 
     assert [name for name in sent if name != "other"] == ["k1", "k1", "k2"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "longest_s"),
+    [(Unreachable("the provider is away"), 6.1), (Unreachable("the queue is full", reason=NACKED), 2.0)],
+    ids=["outage", "refusal"],
+)
+def test_a_row_is_tried_more_rarely_in_a_long_outage_and_not_after_refusals(
+    failure: Exception, longest_s: float
+) -> None:
+    """Refusals are counted, and so end after about the time that their limit states."""
+    row = LeasedRow(1, "http:pricing", request(), 60, "b1")
+    delays_s = [sender._retry_delay_s(row, failure) for _ in range(50)]
+    assert longest_s / 2 <= min(delays_s) <= max(delays_s) <= longest_s

@@ -22,7 +22,7 @@ from prebook.messaging.outbox.leases import Leases, QueueKey
 from prebook.messaging.outbox.sent_marker import SentMarker
 from prebook.messaging.outbox.store import LOCAL_ROUTE, HandleAgain, LeasedRow, Outbox, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
-from prebook.patterns.retry import exponential_backoff_s
+from prebook.patterns.retry import exponential_backoff_s, outage_backoff_s
 
 MAX_CLAIMED_ROWS = 200
 """Maximum number of rows that one claim leases."""
@@ -281,7 +281,8 @@ def _retry_delay_s(row: LeasedRow, failure: Exception) -> float:
 
     A requested delay takes at most half of the time that the message has left, so that another attempt remains.
     """
-    backoff_s = exponential_backoff_s(row.failures + 1) * random.uniform(0.5, 1.0)
+    longest_s = exponential_backoff_s if abandon_reason(failure) else outage_backoff_s
+    backoff_s = longest_s(row.failures + 1) * random.uniform(0.5, 1.0)
     requested_s = failure.retry_after_s if isinstance(failure, Unreachable) else None
     if not requested_s:
         return backoff_s
