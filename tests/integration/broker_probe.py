@@ -21,10 +21,14 @@ from tests.integration.database_probe import DatabaseProbe
 
 ALL_MESSAGES = ((addresses.EVENTS, "#"), (addresses.REQUESTS, "#"), (addresses.REPLIES, "#"))
 """Bindings (exchange, routing key) that match every message of the suite."""
+TOPOLOGY = suite_topology(())
 SENDERS: dict[tuple[str, str], str] = {
-    (grant.exchange, grant.routing_key): addresses.broker_user(grant.account)
-    for grant in suite_topology(()).message_grants
-    if grant.account in SERVICES
+    **{
+        (grant.exchange, grant.routing_key): addresses.broker_user(grant.account)
+        for grant in TOPOLOGY.message_grants
+        if grant.account in SERVICES
+    },
+    **{(addresses.PARKING, q.address): addresses.broker_user(q.consumer) for q in TOPOLOGY.consumed_queues()},
 }
 """Broker user of the service that sends to an address (exchange, routing key)."""
 
@@ -67,21 +71,29 @@ class BrokerProbe:
             await queue.bind(exchange, routing_key)
         return queue
 
-    async def send(self, exchange: str, routing_key: str, wire: WireMessage, times: int = 1) -> None:
-        """Publish a message ``times`` times with confirms, in the name of the address's sender.
+    async def send(
+        self, exchange: str, routing_key: str, wire: WireMessage, times: int = 1, user: str | None = None
+    ) -> None:
+        """Publish a message ``times`` times with confirms, in the name of ``user`` or of the address's sender.
 
         Raises DeliveryError if no queue takes it.
         """
         headers: dict[str, Any] = dict(wire.headers)
-        user = SENDERS.get((exchange, routing_key))
-        message = Message(wire.body, headers=headers, delivery_mode=DeliveryMode.PERSISTENT, user_id=user)
+        message = Message(
+            wire.body,
+            headers=headers,
+            delivery_mode=DeliveryMode.PERSISTENT,
+            user_id=user or SENDERS.get((exchange, routing_key)),
+        )
         target = await self._channel.get_exchange(exchange, ensure=False)
         for _ in range(times):
             async with asyncio.timeout(10):
                 await target.publish(message, routing_key, mandatory=True)
 
-    async def dead_letter(self, exchange: str, routing_key: str, queue: str, wire: WireMessage) -> None:
-        """Let the broker itself dead-letter a message as if from ``queue``.
+    async def dead_letter(
+        self, exchange: str, routing_key: str, queue: str, wire: WireMessage, *, account: str
+    ) -> None:
+        """Let the broker itself dead-letter a message of ``account`` as if from ``queue``.
 
         The message expires at once in a queue of the test that is bound to the address.
         """
@@ -92,7 +104,7 @@ class BrokerProbe:
         }
         expiring = await self._channel.declare_queue(exclusive=True, arguments=arguments)
         await expiring.bind(exchange, routing_key)
-        await self.send(exchange, routing_key, wire)
+        await self.send(exchange, routing_key, wire, user=addresses.broker_user(account))
 
     async def republish(self, messages: Iterable[CapturedMessage], times: int) -> None:
         """Publish captured messages ``times`` more times to their first address."""

@@ -101,13 +101,29 @@ async def test_a_malformed_message_is_shown_edited_replayed_and_resolved(
 async def test_a_message_dead_lettered_by_the_broker_has_its_first_address(suite: Suite, broker: BrokerProbe) -> None:
     """The broker dead-letters a message by itself after crashes of a consumer; no service has recorded a cause."""
     headers = {**VALID_HEADERS, "ce-id": "made-up.by-the-broker"}
-    await broker.dead_letter(
-        addresses.EVENTS, "request.dead_letter", "pricing.requests.quote_fare", WireMessage(headers, VALID_BODY)
-    )
+    queue = "pricing.requests.quote_fare"
+    wire = WireMessage(headers, VALID_BODY)
+    await broker.dead_letter(addresses.EVENTS, "request.dead_letter", queue, wire, account="booking")
     (dead_letter,) = await wait_for_dead_letters(suite, 1, message_id="made-up.by-the-broker")
     assert (dead_letter["cause"], dead_letter["queue"]) == ("dead_lettered", "pricing.requests.quote_fare")
     assert "expired" in dead_letter["error"]
     assert (dead_letter["exchange"], dead_letter["routing_key"]) == (addresses.EVENTS, "request.dead_letter")
+    await broker.collect_parked(1)
+
+
+@pytest.mark.usefixtures("delete_dead_letters")
+async def test_a_forged_message_that_the_broker_dead_letters_cannot_be_replayed(
+    suite: Suite, broker: BrokerProbe
+) -> None:
+    """It expires before its consumer checks the sender; a replay would send it by the account of operations."""
+    headers = {**VALID_HEADERS, "ce-id": "made-up.quote_fare.forged", "prebook-x-cause": "attempts_exhausted"}
+    queue = "pricing.requests.quote_fare"
+    wire = WireMessage(headers, VALID_BODY)
+    await broker.dead_letter(addresses.EVENTS, "request.dead_letter", queue, wire, account="notification")
+    (dead_letter,) = await wait_for_dead_letters(suite, 1, message_id="made-up.quote_fare.forged")
+    assert dead_letter["cause"] == "forbidden_sender"
+    refused = await asyncio.to_thread(suite.prebook, "parking", "replay", str(dead_letter["id"]), "--apply", "--wait")
+    assert (refused.returncode, "its sender may not send such a message" in refused.stderr) == (1, True)
     await broker.collect_parked(1)
 
 

@@ -12,6 +12,7 @@ from prebook.flows import PROCESSES
 from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
 from prebook.operations.dead_letters import metrics
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
+from prebook.topology.sender_check import accept_any_sender
 from tests.operations.examples import NOW, Begin, dead_letter, headers, record_dead_letters
 
 MESSAGES = 2000
@@ -49,7 +50,7 @@ async def test_requests_that_expired_in_a_queue_of_strangers_share_one_series() 
     def begin() -> Any:
         raise AssertionError("no transaction may begin")
 
-    recorder = DeadLetterRecorder(begin)
+    recorder = DeadLetterRecorder(begin, accept_any_sender)
     with capture_logs():
         for number in range(MESSAGES):
             await recorder.record(expired_request(f"stranger{number}"))

@@ -1,8 +1,10 @@
 """Records of dead letters: any message can be recorded, and failures are grouped."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
 from prebook.operations.dead_letters.failure_group import error_template, group_of
 from prebook.operations.dead_letters.record import (
     MAX_ATTEMPTS,
+    DeadLetterRecord,
     fingerprint,
     is_expired_request,
     minimal_record,
@@ -22,6 +25,7 @@ from prebook.operations.dead_letters.record import (
 )
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.topology.model import suite_topology
+from prebook.topology.sender_check import accept_any_sender, dead_letter_sender_check
 from prebook.topology.values import Queue
 from tests.operations.examples import NOW, QUEUE, dead_letter, headers
 
@@ -128,7 +132,7 @@ async def test_a_request_that_expired_in_its_queue_is_counted_and_not_recorded()
         raise AssertionError("no transaction may begin")
 
     before = count_expired_requests()
-    await DeadLetterRecorder(begin).record(expired())
+    await DeadLetterRecorder(begin, accept_any_sender).record(expired())
     assert count_expired_requests() == before + 1
 
 
@@ -172,3 +176,43 @@ def test_a_failure_group_is_one_cause_at_one_place_whatever_varies_in_the_text()
 @given(st.text(max_size=60), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_numbers_in_the_error_do_not_separate_groups(text: str, one: int, other: int) -> None:
     assert error_template(f"{text} {one} s") == error_template(f"{text} {other} s")
+
+
+async def record_by(user: str, letter: DeadLetter) -> DeadLetterRecord:
+    """Return what a recorder stores of a dead letter that ``user`` published."""
+    stored: list[DeadLetterRecord] = []
+
+    @asynccontextmanager
+    async def begin() -> AsyncIterator[Any]:
+        async def add_dead_letter(record: DeadLetterRecord) -> bool:
+            stored.append(record)
+            return True
+
+        yield SimpleNamespace(add_dead_letter=add_dead_letter)
+
+    recorder = DeadLetterRecorder(begin, dead_letter_sender_check(suite_topology(())))
+    await recorder.record(replace(letter, user=user))
+    (record,) = stored
+    return record
+
+
+DIED = (XDeath(QUEUE, "prebook.requests", "quote_fare", "delivery_limit", 1, NOW),)
+MARKS: Any = {"prebook_x_replay_id": "r1", "prebook_x_dead_letter_id": "7"}
+
+
+@pytest.mark.parametrize("user", ["prebook_booking", "prebook_pricing", "prebook_operations"])
+async def test_a_dead_letter_of_the_broker_keeps_its_cause_if_its_sender_may_send_it(user: str) -> None:
+    record = await record_by(user, replace(dead_letter(**MARKS), x_deaths=DIED))
+    assert (record.cause, record.replay_id) == ("attempts_exhausted", "r1")
+
+
+@pytest.mark.parametrize("user", ["", "prebook_notification", "prebook_archive_reader"])
+async def test_a_dead_letter_of_the_broker_from_a_forbidden_sender_is_recorded_as_such(user: str) -> None:
+    record = await record_by(user, replace(dead_letter(**MARKS), x_deaths=DIED))
+    assert (record.cause, record.error_type, record.replay_id) == ("forbidden_sender", "ForbiddenSender", "")
+    forged = replace(dead_letter(prebook_kind="reply"), x_deaths=DIED)
+    assert (await record_by("prebook_booking", forged)).cause == "forbidden_sender"
+
+
+async def test_a_dead_letter_of_a_consumer_has_been_checked_by_it() -> None:
+    assert (await record_by("", dead_letter())).cause == "attempts_exhausted"

@@ -16,6 +16,7 @@ from prebook.operations.app import targets_by_queue
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
 from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer
+from prebook.topology.sender_check import accept_any_sender
 from tests.conditions import wait_until
 from tests.operations.examples import QUEUE, Begin
 from tests.operations.receivers import operations_client, run_until_ended
@@ -80,7 +81,7 @@ async def park(world: AdapterWorld, begin: Begin) -> None:
     """Consume the dead letter as operations does."""
     parked = world.broker.queues[addresses.PARKING_QUEUE]
     await wait_until(lambda: bool(parked), TIMEOUT_S)
-    recorder = DeadLetterRecorder(begin)
+    recorder = DeadLetterRecorder(begin, accept_any_sender)
     consumer = DeadLetterConsumer("amqp://none", "operations", addresses.PARKING_QUEUE, 1, recorder.record)
     await consumer._consume(world.delivery_of(parked.popleft()))
 

@@ -23,6 +23,7 @@ from prebook.runtime.retention import INBOX_DEDUP_S
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
 from prebook.topology.model import suite_topology
+from prebook.topology.sender_check import dead_letter_sender_check
 
 PREFETCH = 20
 INBOX_TIMEOUT_S = 3.0
@@ -46,8 +47,9 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     """Return the API, the consumer of the parking queue, and the loop that advances replays."""
     targets = targets_by_queue(context.policies)
     begin = context.units.messages
+    recorder = DeadLetterRecorder(begin, dead_letter_sender_check(suite_topology(retry_delays_s(context.policies))))
     consumer = DeadLetterConsumer(
-        context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, DeadLetterRecorder(begin).record
+        context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, recorder.record
     )
     ports = ReplayPorts(context.publisher, inbox_lookup(context.http, INBOX_TIMEOUT_S), targets)
     runner = ReplayRunner(begin, ports, uuid4().hex)

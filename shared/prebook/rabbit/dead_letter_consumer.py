@@ -84,7 +84,14 @@ def dead_letter_from_amqp(message: AbstractIncomingMessage) -> DeadLetter:
     """Return the dead letter of a message of the parking queue, whatever its headers hold."""
     wire = from_amqp(message)
     deaths = tuple(_x_deaths(message.headers.get("x-death")))
-    return DeadLetter(message.routing_key or "", wire.headers, wire.body, deaths, _as_utc(message.timestamp))
+    return DeadLetter(
+        message.routing_key or "",
+        wire.headers,
+        wire.body,
+        deaths,
+        _as_utc(message.timestamp),
+        message.user_id or "",
+    )
 
 
 def _x_deaths(header: Any) -> Iterator[XDeath]:

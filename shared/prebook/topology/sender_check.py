@@ -5,14 +5,15 @@ headers say. Source: RabbitMQ, "Validated User-ID".
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from prebook.messaging import addresses
 from prebook.messaging.codec import EXPECTED_BODY_TYPES
 from prebook.messaging.errors import ForbiddenSender
 from prebook.messaging.headers import FLOW_HEADER, KIND_HEADER
-from prebook.topology.values import Topology
+from prebook.topology.values import MessageGrant, Topology
 
 
 class MessageOrigin(NamedTuple):
@@ -29,12 +30,26 @@ SenderCheck = Callable[[str, MessageOrigin, Mapping[str, str]], None]
 
 
 def sender_check(topology: Topology) -> SenderCheck:
-    """Return the check against the message grants of ``topology``.
+    """Return the check of received messages against the message grants of ``topology``.
 
     Headers of no known kind and flow pass if the account may send anything this way: decoding says what is wrong.
     """
+    return _check_against(topology.message_grants)
+
+
+def dead_letter_sender_check(topology: Topology) -> SenderCheck:
+    """Return the check of what the broker itself has dead-lettered, before any consumer could check it.
+
+    Such a message arrives by the exchange of dead letters, with its queue as routing key and its sender as user.
+    """
+    return _check_against(
+        replace(grant, exchange=addresses.PARKING, routing_key=grant.queue) for grant in topology.message_grants
+    )
+
+
+def _check_against(grants: Iterable[MessageGrant]) -> SenderCheck:
     allowed: dict[tuple[str, MessageOrigin], set[tuple[str, str]]] = defaultdict(set)
-    for grant in topology.message_grants:
+    for grant in grants:
         origin = MessageOrigin(grant.exchange, grant.routing_key, addresses.broker_user(grant.account))
         allowed[grant.queue, origin].add((grant.kind, grant.flow))
 

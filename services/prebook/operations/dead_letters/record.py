@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from prebook.messaging import addresses
 from prebook.messaging.codec import UNDECODABLE_CAUSE
+from prebook.messaging.errors import ForbiddenSender, error_summary
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
     CAUSE_HEADER,
@@ -82,18 +83,22 @@ class DeadLetterRecord:
     dead_letter_id: int = 0
 
 
-def record_of(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
-    """Return the record of a dead letter that was read at ``now``."""
+def record_of(dead_letter: DeadLetter, now: datetime, refusal: ForbiddenSender | None = None) -> DeadLetterRecord:
+    """Return the record of a dead letter that was read at ``now``.
+
+    ``refusal``: why its sender may not send it, if so; what the message says of its failure then counts for nothing.
+    """
     headers = {storable_text(name): storable_text(value) for name, value in dead_letter.headers.items()}
     get = headers.get
     queue = indexable_text(dead_letter.queue)
-    cause, error = _cause_and_error(dead_letter, headers)
+    cause, error = (refusal.cause, error_summary(refusal)) if refusal else _cause_and_error(dead_letter, headers)
     exchange, routing_key = _first_target(dead_letter, headers)
     parked_at = dead_letter.parked_at if CAUSE_HEADER in headers else _dead_lettered_at(dead_letter)
     last_failed_at = _clamp_time(now, parked_at) or now
     first_failed_at = _clamp_time(now, _parse_time(get(FIRST_FAILED_AT_HEADER, ""))) or last_failed_at
     attempts = _attempts(dead_letter, headers)
-    replay_id = get(REPLAY_ID_HEADER, "")
+    # A message of a forbidden sender is no redelivery of a replay, whatever it says.
+    replay_id = get(REPLAY_ID_HEADER, "") if cause != ForbiddenSender.cause else ""
     return DeadLetterRecord(
         fingerprint=fingerprint(dead_letter),
         occurrence_id=_hash(cause, str(attempts), last_failed_at.isoformat(timespec="seconds"), replay_id),

@@ -52,6 +52,8 @@ class DeadLetter:
     """Newest first."""
     parked_at: datetime | None = None
     """Time of parking, in whole seconds: AMQP timestamps have no fraction."""
+    user: str = ""
+    """Broker user that published the message last; empty if the message does not name it."""
 
 
 def first_failure_headers(exchange: str, routing_key: str, at: datetime) -> dict[str, str]:

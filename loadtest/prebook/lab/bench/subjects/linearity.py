@@ -27,6 +27,7 @@ from prebook.postgres.message_column import to_column
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.runtime import logging
+from prebook.topology.sender_check import accept_any_sender
 
 if TYPE_CHECKING:
     import asyncpg
@@ -91,7 +92,7 @@ async def admit_requests(engine: AsyncEngine, messages: int) -> int:
 
 async def record_dead_letters(engine: AsyncEngine, messages: int) -> int:
     """Record dead letters; return their number."""
-    recorder = DeadLetterRecorder(unit_of_work_factory(engine, OperationsSql))
+    recorder = DeadLetterRecorder(unit_of_work_factory(engine, OperationsSql), accept_any_sender)
     for number in (next(NUMBERS) for _ in range(messages)):
         headers = {"ce-id": f"b{number}.quote_fare", "ce-subject": f"b{number}", CAUSE_HEADER: "attempts_exhausted"}
         await recorder.record(DeadLetter("pricing.requests.quote_fare", headers, b"{}"))
