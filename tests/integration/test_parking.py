@@ -115,7 +115,7 @@ async def test_a_message_dead_lettered_by_the_broker_has_its_first_address(suite
 async def test_a_forged_message_that_the_broker_dead_letters_cannot_be_replayed(
     suite: Suite, broker: BrokerProbe
 ) -> None:
-    """It expires before its consumer checks the sender; a replay would send it by the account of operations."""
+    """The message expires before its consumer can check it, and a replay would send it by the account of operations."""
     headers = {**VALID_HEADERS, "ce-id": "made-up.quote_fare.forged", "prebook-x-cause": "attempts_exhausted"}
     queue = "pricing.requests.quote_fare"
     wire = WireMessage(headers, VALID_BODY)
