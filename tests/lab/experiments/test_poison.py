@@ -107,7 +107,8 @@ def test_the_poison_message_is_in_the_middle_and_fails_as_its_kind_says(poison: 
     assert len(poisoned) == (poison in EXPECTED_PARKED)
     for position, wire in poisoned:
         assert position == LOAD.warm_up + LOAD.messages // 2
-        assert _cause(wire) == (EXPECTED_PARKED[poison].cause if poison is not PoisonKind.ALWAYS_FAILING else "")
+        is_valid = poison in {PoisonKind.ALWAYS_FAILING, PoisonKind.CRASHING}
+        assert _cause(wire) == ("" if is_valid else EXPECTED_PARKED[poison].cause)
 
 
 def test_every_round_has_each_kind_once_in_a_shuffled_order() -> None:
@@ -129,10 +130,11 @@ def test_the_median_confidence_of_five_rounds_is_94_percent() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.timeout(300)
 def test_the_experiment_dead_letters_the_poison_and_handles_all_others(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "PREBOOK_STACK"}
     command = [sys.executable, "-m", "prebook.cli", "lab", "poison", *SMALL]
-    completed = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
+    completed = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
     assert completed.returncode == 0, completed.stdout + completed.stderr
     report = json.loads(completed.stdout)
     assert report["as_expected"]

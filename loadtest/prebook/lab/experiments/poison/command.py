@@ -13,6 +13,7 @@ from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import FiniteRange, json_option, rate_option, seed_option
 from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.experiments.host import HostInfo, read_host_info
+from prebook.lab.experiments.poison.consumer import SERVICE
 from prebook.lab.experiments.poison.experiment import run_rounds
 from prebook.lab.experiments.poison.model import (
     MAX_RATIO,
@@ -74,7 +75,8 @@ def poison(*, messages: int, rate: float, count: int, seed: int, as_json: bool) 
     Each run has two queues with one consumer each, under the same load at the same time; one queue gets the poison.
     Exit status 1 if a message was not handled or not dead-lettered as expected. Latencies do not affect it.
 
-    A round has five runs; a run takes slightly longer than --messages at --rate: five minutes in total by default.
+    A round has six runs; a run takes slightly longer than --messages at --rate, and that with a message that kills its
+    consumer some seconds more: six minutes in total by default. There, the latencies are those of the restarts.
     """
     report = command_line.run_interruptible(
         _run_experiment(PoisonLoad(messages=messages, rate_per_s=rate, seed=seed), count)
@@ -90,7 +92,7 @@ async def _run_experiment(load: PoisonLoad, count: int) -> PoisonReport:
     started_at = time.monotonic()
     machine = read_host_info()
     async with start_testbed() as testbed:
-        await testbed.declare(queue_topology(""))
+        await testbed.declare(queue_topology(SERVICE))
         runs = await run_rounds(testbed.context, testbed.stack.broker.amqp_url, load, count, log_to_stderr)
         return PoisonReport(
             load=load,

@@ -1,6 +1,7 @@
 """Consumer process of the poison experiment: the suite's consumer, with one row per effect and recorded times."""
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,8 @@ class PoisonWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str]
     progress_path: str
     log_file: str
+    crashes: bool = False
+    """Whether the poison message ends the process."""
 
     def __repr__(self) -> str:
         return "PoisonWorkerSpec(<not printed: it holds secrets>)"
@@ -64,6 +67,7 @@ class PoisonConsumer:
 
     def __init__(self, context: WorkerContext, spec: PoisonWorkerSpec) -> None:
         self._run_name = spec.run
+        self._crashes = spec.crashes
         self._engine = create_engine(SERVICE, context.settings.database_url)
         self._publisher = RabbitPublisher(spec.amqp_url, SERVICE)
         policies = with_short_retries(context.policies)
@@ -96,6 +100,8 @@ class PoisonConsumer:
         """Handle a message and record when its effect is committed; record poison at every attempt."""
         if envelope.conversation_id == POISON:
             self._record_progress(POISON)
+            if self._crashes:
+                os._exit(1)
         await self._gateway.process(envelope)
         self._record_progress(envelope.conversation_id)
 

@@ -1,5 +1,6 @@
 """One queue with its consumer process, and the times that the process recorded."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +9,8 @@ import asyncpg
 
 from prebook.devstack.errors import UserError
 from prebook.devstack.polling import wait_until
-from prebook.lab.experiments.forked import log_tails, start_forked
+from prebook.lab.background import run_in_background
+from prebook.lab.experiments.forked import log_tails, start_forked, wait_for_exit
 from prebook.lab.experiments.poison import consumer
 from prebook.lab.experiments.poison.consumer import READY, SERVICE, PoisonWorkerSpec
 from prebook.lab.experiments.poison.messages import MEASURED, POISON
@@ -25,7 +27,10 @@ START_TIMEOUT_S = 20.0
 class ConsumerProcess:
     """One side of a run. ``scheduled_at_s`` maps each message to its intended sending time, set by the publisher."""
 
-    def __init__(self, context: ExperimentContext, amqp_url: str, load: PoisonLoad, run: str, queue: str) -> None:
+    def __init__(
+        self, context: ExperimentContext, amqp_url: str, load: PoisonLoad, run: str, queue: str, *, crashes: bool
+    ) -> None:
+        """``crashes``: the poison message ends the process, which is then started again."""
         self.run = run
         self.queue = queue
         self.scheduled_at_s = dict[str, float]()
@@ -39,20 +44,28 @@ class ConsumerProcess:
             env=context.envs[SERVICE],
             progress_path=f"{file_stem}.progress",
             log_file=f"{file_stem}.log",
+            crashes=crashes,
         )
 
     @asynccontextmanager
     async def run_consumer(self) -> AsyncIterator[None]:
         """Run the consumer process while the block runs, which starts once it is ready. Raises UserError."""
-        with start_forked(consumer.run, [self._spec], (consumer.__name__,)):
+        async with run_in_background(self._keep_running()):
             await self._wait_until(self._is_ready, START_TIMEOUT_S, "the consumer")
             yield
+
+    async def _keep_running(self) -> None:
+        while True:
+            with start_forked(consumer.run, [self._spec], (consumer.__name__,)) as (process,):
+                await wait_for_exit(process)
+            if not self._spec.crashes:  # it has failed: what it should have done is missed, with the end of its log
+                await asyncio.Event().wait()
 
     async def wait_until_handled(self) -> None:
         """Wait until all measured messages are handled. Raises UserError."""
 
         async def all_handled() -> bool:
-            return sum(name.startswith(MEASURED) for name, _ in self._read_progress()) >= self._load.messages
+            return len(self._read_handled_at_s()) >= self._load.messages
 
         await self.wait_until(all_handled, "the effects of all other messages")
 
@@ -62,7 +75,7 @@ class ConsumerProcess:
 
     def read_latencies_s(self) -> list[float]:
         """Return the latencies of measured messages, in seconds from their intended sending time."""
-        return [at_s - self.scheduled_at_s[name] for name, at_s in self._read_progress() if name.startswith(MEASURED)]
+        return [at_s - self.scheduled_at_s[name] for name, at_s in self._read_handled_at_s().items()]
 
     def count_attempts(self) -> int:
         """Return how often the handler got the poison message."""
@@ -82,6 +95,10 @@ class ConsumerProcess:
 
     async def _is_ready(self) -> bool:
         return any(name == READY for name, _ in self._read_progress())
+
+    def _read_handled_at_s(self) -> dict[str, float]:
+        """Return Unix time by measured message: the first, as a crash before the acknowledgement causes another."""
+        return {name: at_s for name, at_s in reversed(self._read_progress()) if name.startswith(MEASURED)}
 
     def _read_progress(self) -> list[tuple[str, float]]:
         """Return name and Unix time of each complete line of the progress file."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import aio_pika
 import asyncpg
-from aio_pika.abc import AbstractQueue
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from prebook.devstack.servers import Log
 from prebook.lab.background import run_in_background
@@ -26,7 +26,7 @@ from prebook.lab.experiments.poison.model import (
 from prebook.lab.experiments.testbed import ExperimentContext, connect_as_admin
 from prebook.messaging import addresses, headers
 from prebook.messaging.codec import WireMessage
-from prebook.rabbit.amqp_message import from_amqp
+from prebook.rabbit.dead_letter_consumer import dead_letter_from_amqp
 from prebook.rabbit.publisher import RabbitPublisher
 
 
@@ -60,7 +60,15 @@ class _Run:
         self._amqp_url = amqp_url
         self._number = number
         self._sides = [
-            ConsumerProcess(context, amqp_url, load, f"{number}-{poison}-{side}", queue_of(side)) for side in SIDES
+            ConsumerProcess(
+                context,
+                amqp_url,
+                load,
+                f"{number}-{poison}-{side}",
+                queue_of(side),
+                crashes=poison is PoisonKind.CRASHING,
+            )
+            for side in SIDES
         ]
         if number % 2:
             self._sides.reverse()
@@ -122,9 +130,15 @@ class _Run:
 
         async def poison_arrived() -> bool:
             while message := await parked.get(no_ack=True, fail=False):
-                cause = from_amqp(message).headers.get(headers.CAUSE_HEADER, "")
-                dead_letters.append(ParkedPoison(cause, self._sides[0].count_attempts()))
+                dead_letters.append(ParkedPoison(_cause_of(message), self._sides[0].count_attempts()))
             return len(dead_letters) >= (self._poison in EXPECTED_PARKED)
 
         await self._sides[0].wait_until(poison_arrived, "the parking of the poison message")
         return dead_letters
+
+
+def _cause_of(message: AbstractIncomingMessage) -> str:
+    """Return the cause that the consumer has recorded, or the reason of the broker."""
+    dead_letter = dead_letter_from_amqp(message)
+    reasons = [death.reason for death in dead_letter.x_deaths]
+    return dead_letter.headers.get(headers.CAUSE_HEADER, reasons[0] if reasons else "")

@@ -19,7 +19,7 @@ CORRUPTIONS: Mapping[PoisonKind, tuple[Mapping[str, str], bytes]] = {
     PoisonKind.WRONG_SCHEMA: ({}, b'{"booking_id": 7}'),
     PoisonKind.UNKNOWN_VERSION: ({"ce-type": "prebook.offer_settled.v9"}, b"{}"),
 }
-"""Poison kind -> changed headers and body of a valid message. A message that always fails is not changed."""
+"""Poison kind -> changed headers and body of a valid message. One that always fails or kills its consumer has none."""
 
 
 def messages(load: PoisonLoad, poison: PoisonKind, run: str) -> Iterator[tuple[str, WireMessage]]:

@@ -9,6 +9,8 @@ from statistics import median
 import msgspec
 
 from prebook.messaging import addresses
+from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT
+from prebook.topology.retry_and_dead_letter import with_retry_and_parking
 from prebook.topology.values import Binding, Exchange, Queue, Topology
 
 SIDES = ("left", "right")
@@ -18,7 +20,8 @@ MAX_ATTEMPTS = 5
 BACKOFF_S = 0.2
 """Shortest step of the suite's retry ladder, so that all attempts fall into the run."""
 MAX_RATIO = 1.2
-TIMEOUT_MARGIN_S = 20.0
+TIMEOUT_MARGIN_S = 120.0
+"""Seconds that a consumer may need in addition, above all to be started again after each crash."""
 MIN_RATE_PER_S = 50.0
 """A consumer that handles fewer messages per second is considered hanging."""
 
@@ -31,6 +34,8 @@ class PoisonKind(StrEnum):
     WRONG_SCHEMA = "wrong_schema"
     UNKNOWN_VERSION = "unknown_version"
     ALWAYS_FAILING = "always_failing"
+    CRASHING = "crashing"
+    """Kills its consumer process, which is started again each time."""
 
 
 class ParkedPoison(msgspec.Struct, frozen=True):
@@ -45,8 +50,10 @@ EXPECTED_PARKED: Mapping[PoisonKind, ParkedPoison] = {
     PoisonKind.WRONG_SCHEMA: ParkedPoison("wrong_schema", 0),
     PoisonKind.UNKNOWN_VERSION: ParkedPoison("unknown_type", 0),
     PoisonKind.ALWAYS_FAILING: ParkedPoison("attempts_exhausted", MAX_ATTEMPTS),
+    PoisonKind.CRASHING: ParkedPoison("delivery_limit", DELIVERY_LIMIT + 1),
 }
-"""Expected result: a message that cannot be decoded is parked at once, a failing one after MAX_ATTEMPTS."""
+"""Expected result: a message that cannot be decoded is parked at once, a failing one after MAX_ATTEMPTS, and one that
+kills its consumer after the delivery limit of its queue."""
 
 
 class PoisonLoad(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,13 +175,17 @@ def queue_of(side: str) -> str:
 
 
 def queue_topology(consumer: str) -> Topology:
-    """Return the queues in addition to the suite's; the redelivery exchange routes to them by name."""
+    """Return the queues in addition to the suite's, with the limits of the suite's queues.
+
+    The redelivery exchange routes to them by name.
+    """
     queues = [queue_of(side) for side in SIDES]
-    return Topology(
+    base = Topology(
         exchanges=frozenset({Exchange(addresses.REDELIVER)}),
         queues=frozenset(Queue(name, consumer=consumer) for name in queues),
         bindings=frozenset(Binding(addresses.REDELIVER, name, name) for name in queues),
     )
+    return with_retry_and_parking(base, ())
 
 
 def _poison_summary(poison: PoisonKind, runs: Sequence[PoisonRun]) -> PoisonSummary:
