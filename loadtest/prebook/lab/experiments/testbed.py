@@ -18,8 +18,8 @@ from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
 from prebook.topology.values import Topology
 
-UNUSED_PORTS = (1024,) * count_ports()
-"""Ports in the service environments; no experiment listens on them or calls them."""
+UNUSED_PORTS = tuple(range(1024, 1024 + count_ports()))
+"""Different ports in the service environments; no experiment listens on them or calls them."""
 RETRY_HINT = "this run is inconclusive; try again while the machine is less busy"
 
 
