@@ -900,6 +900,7 @@ CREATE TABLE operations.dead_letter (
     headers jsonb NOT NULL,
     version integer NOT NULL DEFAULT 0,
     reason text NOT NULL DEFAULT ''::text,
+    operator text NOT NULL DEFAULT ''::text,
     CONSTRAINT dead_letter_pkey PRIMARY KEY (id),
     CONSTRAINT dead_letter_fingerprint_key UNIQUE (fingerprint),
     CONSTRAINT dead_letter_state_check CHECK ((state = ANY (ARRAY['parked'::text, 'replaying'::text, 'resolved'::text, 'discarded'::text])))
@@ -913,6 +914,7 @@ CREATE TABLE operations.dead_letter_note (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     dead_letter_id bigint NOT NULL,
     at timestamp with time zone NOT NULL DEFAULT now(),
+    operator text NOT NULL,
     text text NOT NULL,
     CONSTRAINT dead_letter_note_pkey PRIMARY KEY (id),
     CONSTRAINT dead_letter_note_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES operations.dead_letter(id) ON DELETE CASCADE
@@ -924,6 +926,7 @@ CREATE TABLE operations.dead_letter_version (
     number integer NOT NULL,
     at timestamp with time zone NOT NULL DEFAULT now(),
     reason text NOT NULL,
+    operator text NOT NULL,
     headers jsonb NOT NULL,
     payload bytea NOT NULL,
     CONSTRAINT dead_letter_version_pkey PRIMARY KEY (dead_letter_id, number),
@@ -1040,6 +1043,7 @@ CREATE TABLE operations.replay (
     state text NOT NULL DEFAULT 'running'::text,
     outcome text,
     reason text NOT NULL DEFAULT ''::text,
+    operator text NOT NULL,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     ended_at timestamp with time zone,
     rate_per_s double precision,

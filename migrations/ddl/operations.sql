@@ -1,6 +1,7 @@
 -- Dead letters with their history, and replays.
 
--- fingerprint: one message at one queue. version: the number of its last edit, 0 while it is as it came.
+-- fingerprint: one message at one queue. version: the number of its last edit, 0 while it is as it came. reason and
+-- operator: of the last discard; after a restore, operator is who restored it.
 CREATE TABLE operations.dead_letter (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     fingerprint text NOT NULL UNIQUE,
@@ -29,6 +30,7 @@ CREATE TABLE operations.dead_letter (
     headers jsonb NOT NULL,
     version integer NOT NULL DEFAULT 0,
     reason text NOT NULL DEFAULT '',
+    operator text NOT NULL DEFAULT '',
     CONSTRAINT dead_letter_state_check CHECK (state IN ('parked', 'replaying', 'resolved', 'discarded'))
 );
 
@@ -59,6 +61,7 @@ CREATE TABLE operations.dead_letter_version (
     number integer NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     reason text NOT NULL,
+    operator text NOT NULL,
     headers jsonb NOT NULL,
     payload bytea NOT NULL,
     PRIMARY KEY (dead_letter_id, number)
@@ -68,6 +71,7 @@ CREATE TABLE operations.dead_letter_note (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     dead_letter_id bigint NOT NULL REFERENCES operations.dead_letter ON DELETE CASCADE,
     at timestamptz NOT NULL DEFAULT now(),
+    operator text NOT NULL,
     text text NOT NULL
 );
 
@@ -79,6 +83,7 @@ CREATE TABLE operations.replay (
     state text NOT NULL DEFAULT 'running',
     outcome text,
     reason text NOT NULL DEFAULT '',
+    operator text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
     rate_per_s double precision,

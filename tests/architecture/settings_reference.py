@@ -13,7 +13,7 @@ import msgspec
 
 from prebook.cli.serve import ServeSettings
 from prebook.cli.setup import SetupSettings
-from prebook.cli.suite_access import ArchiveSettings, BrokerSettings, DatabaseSettings
+from prebook.cli.suite_access import ArchiveSettings, BrokerSettings, DatabaseSettings, OperationsSettings
 from prebook.messaging.policy import FlowPolicy
 from prebook.runtime.settings import ServiceSettings
 
@@ -112,6 +112,12 @@ LAB_VARIABLES = (
         "loadtest/prebook/lab/suite_client/settings.py",
     ),
     Variable(
+        "PREBOOK_OPERATOR_TOKEN",
+        "the running suite's",
+        "token of an operator at operations",
+        "loadtest/prebook/lab/suite_client/settings.py",
+    ),
+    Variable(
         "PREBOOK_STACK_INFO",
         "the running suite's",
         'JSON for the report: {"mode": "...", "broker": "...", "database": "..."}',
@@ -200,6 +206,7 @@ def render_page() -> str:
                 "Without them the commands use the suite that `prebook up` runs here.",
             ),
             *_struct_section("`prebook archive`", ArchiveSettings, "shared/prebook/cli/suite_access.py"),
+            *_struct_section("`prebook parking`", OperationsSettings, "shared/prebook/cli/suite_access.py"),
             *_variable_section("`prebook up`, `demo`, `chaos` and other commands that start a suite", STACK_VARIABLES),
             *_variable_section("The lab: campaign, load, faults and bench", LAB_VARIABLES),
             *_variable_section("`docker compose`", COMPOSE_VARIABLES),
@@ -294,6 +301,8 @@ def _default_of(value: Any) -> str:
         return _code(str(value).lower())
     if isinstance(value, float):
         return _code(f"{value:g}")
+    if isinstance(value, frozenset):
+        return _code(", ".join(sorted(value)))
     return _code(", ".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 

@@ -125,8 +125,10 @@ def test_every_setting_can_be_passed_to_a_container() -> None:
     }
     assert settable > NOT_FOR_CONTAINERS
     pricing_settings = {"PREBOOK_CAMPAIGN_QUOTA"}
-    assert settable - NOT_FOR_CONTAINERS - pricing_settings <= _settings_of("booking")
+    operations_settings = {"PREBOOK_OPERATOR_TOKENS", "PREBOOK_OPERATOR_HOSTS"}
+    assert settable - NOT_FOR_CONTAINERS - pricing_settings - operations_settings <= _settings_of("booking")
     assert pricing_settings <= _settings_of("pricing")
+    assert operations_settings <= _settings_of("operations")
 
 
 def test_the_images_are_those_of_the_suite_with_containers() -> None:

@@ -11,6 +11,7 @@ from prebook.postgres.dsn import asyncpg_dsn
 from tests.integration.broker_probe import BrokerProbe
 from tests.integration.control_client import ControlClient, open_control
 from tests.integration.database_probe import DatabaseProbe
+from tests.integration.internal_client import open_operations_client
 from tests.integration.rider_client import RiderClient
 from tests.integration.suite import Suite
 
@@ -32,7 +33,7 @@ async def database(suite: Suite) -> AsyncIterator[DatabaseProbe]:
 
 @pytest.fixture
 async def operations(suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=suite.state.urls["operations"], timeout=30, trust_env=False) as http:
+    async with open_operations_client(suite) as http:
         yield http
 
 

@@ -108,7 +108,9 @@ async def test_poison_has_the_configured_attempts_and_leaves_no_dead_letter(suit
 
 
 async def _list_dead_letters(suite: Suite, access: FaultAccess) -> object:
-    async with access.session.get(f"{suite.state.urls['operations']}/v1/dead-letters") as response:
+    url = f"{suite.state.urls['operations']}/v1/dead-letters"
+    async with access.session.get(url, headers=access.addresses.operator_headers) as response:
+        assert response.status == 200
         return await response.json()
 
 

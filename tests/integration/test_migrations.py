@@ -58,11 +58,13 @@ SERVICE_ROWS = (
             last_failed_at, payload, payload_bytes, headers)
         VALUES ('f', 'q', 'x', 'k', 'c', 'e', 'e', 'd', 'f', 'k', 't', 'm', 'b', 't', 1, now(), now(), '', 0, '{}')
         RETURNING id),
-    r AS (INSERT INTO operations.replay (id, ineligible, keep_going, force) VALUES ('r', '[]', false, false)),
+    r AS (
+        INSERT INTO operations.replay (id, operator, ineligible, keep_going, force)
+        VALUES ('r', 'o', '[]', false, false)),
     v AS (
-        INSERT INTO operations.dead_letter_version (dead_letter_id, number, reason, headers, payload)
-        SELECT id, 1, 'r', '{}', '' FROM p),
-    n AS (INSERT INTO operations.dead_letter_note (dead_letter_id, text) SELECT id, 'n' FROM p),
+        INSERT INTO operations.dead_letter_version (dead_letter_id, number, reason, operator, headers, payload)
+        SELECT id, 1, 'r', 'o', '{}', '' FROM p),
+    n AS (INSERT INTO operations.dead_letter_note (dead_letter_id, operator, text) SELECT id, 'o', 'n' FROM p),
     i AS (
         INSERT INTO operations.redelivery (replay_id, dead_letter_id, position, ordering_key, queue, message_id,
             version, beyond_retention)

@@ -1,13 +1,13 @@
 """Conformance of every service to its OpenAPI document, with valid and invalid requests of schemathesis."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
-from prebook.flows import CONSOLE, PROCESSES
+from prebook.flows import CONSOLE, OPERATIONS, PROCESSES
 from tests.integration import schemathesis_signatures
 from tests.integration.suite import Suite, run_command
 
@@ -37,7 +37,8 @@ async def fetch_paths(url: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("service", PUBLIC_APIS)
 async def test_a_service_conforms_to_its_openapi_document(suite: Suite, service: str, tmp_path: Path) -> None:
-    verify_conformance(suite, suite.state.urls[service], tmp_path)
+    token = ("--header", f"Authorization: Bearer {suite.state.operator_token}")
+    verify_conformance(suite, suite.state.urls[service], tmp_path, options=token if service == OPERATIONS else ())
 
 
 @pytest.mark.parametrize("service", INTERNAL_APIS)
@@ -48,10 +49,23 @@ async def test_a_service_conforms_to_its_internal_openapi_document(suite: Suite,
     verify_conformance(suite, suite.state.internal_urls[service], tmp_path, hooks | signed)
 
 
-def verify_conformance(suite: Suite, url: str, tmp_path: Path, env: Mapping[str, str] = NO_VARIABLES) -> None:
+def verify_conformance(
+    suite: Suite, url: str, tmp_path: Path, env: Mapping[str, str] = NO_VARIABLES, options: Sequence[str] = ()
+) -> None:
     limits = ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--phases", "examples,coverage,fuzzing"]
     document = f"{url}/schema/openapi.json"
-    command = [sys.executable, "-c", PROGRAM, "--no-color", "run", document, "--checks", ",".join(CHECKS), *limits]
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        "--no-color",
+        "run",
+        document,
+        "--checks",
+        ",".join(CHECKS),
+        *limits,
+        *options,
+    ]
     done = run_command(
         command, {**suite.env, **env, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}, cwd=tmp_path, timeout_s=150
     )

@@ -18,6 +18,7 @@ from tests.conditions import poll_until
 from tests.integration import logs
 from tests.integration.broker_probe import BrokerProbe, drain
 from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.internal_client import open_operations_client
 from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite
 from tests.integration.test_messages import VALID_BODY, VALID_HEADERS
@@ -49,7 +50,7 @@ async def wait_for_dead_letters(suite: Suite, count: int, **query: str) -> list[
         ]
         return len(dead_letters) == count
 
-    async with httpx.AsyncClient(base_url=suite.state.urls[OPERATIONS], trust_env=False) as operations:
+    async with open_operations_client(suite) as operations:
         await poll_until(is_complete, 20)
     return dead_letters
 

@@ -142,11 +142,11 @@ class ReplayStore:
 
     async def discard(self, dead_letter_id: int) -> None:
         async with self.begin() as work:
-            await work.discard(DeadLetterSelection(ids=(dead_letter_id,)), "not needed")
+            await work.discard(DeadLetterSelection(ids=(dead_letter_id,)), "not needed", operator="ada")
 
     async def restore(self, dead_letter_id: int) -> None:
         async with self.begin() as work:
-            await work.restore(DeadLetterSelection(ids=(dead_letter_id,)))
+            await work.restore(DeadLetterSelection(ids=(dead_letter_id,)), operator="ada")
 
     async def end_leases(self) -> None:
         await self._execute(END_LEASES)

@@ -13,12 +13,15 @@ from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.app import SERVICE
 from prebook.operations.dead_letters.record import record_of
 from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
+from prebook.testing.configuration import make_settings
 from prebook.testing.http import open_client
 from prebook.testing.single import assemble_alone
 from tests.operations.examples import QUEUE, Begin
 
 TARGETS = {QUEUE: {(addresses.REQUESTS, "quote_fare"), (addresses.REDELIVER, QUEUE)}}
 WEEK_S = 7 * 24 * 3600.0
+OPERATOR = "ada"
+OPERATOR_TOKEN = "a-token-of-an-operator-in-tests"
 
 
 class Receivers(Publisher):
@@ -85,6 +88,8 @@ async def run_until_ended(runner: ReplayRunner, steps: int = 100) -> None:
 
 @asynccontextmanager
 async def operations_client(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
-    """Open a client of operations' API."""
-    async with open_client(assemble_alone(SERVICE, begin)) as client:
+    """Open a client of operations' API, with the token of an operator."""
+    settings = make_settings(operator_tokens=(f"{OPERATOR}={OPERATOR_TOKEN}",))
+    async with open_client(assemble_alone(SERVICE, begin, settings=settings)) as client:
+        client.headers["authorization"] = f"Bearer {OPERATOR_TOKEN}"
         yield client

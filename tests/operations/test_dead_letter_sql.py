@@ -23,6 +23,8 @@ MEBIBYTE = 2**20
 GROUPING_TIMEOUT_S = 1.0
 STATES = (DeadLetterState.PARKED, DeadLetterState.REPLAYING)
 FIRST = 2**63 - 1
+INSERT_REPLAY = """
+    INSERT INTO replay (id, operator, ineligible, keep_going, force) VALUES (:id, 'ada', '[]', false, false)"""
 
 
 async def test_an_occurrence_that_is_delivered_twice_is_recorded_once(begin: Begin) -> None:
@@ -49,7 +51,7 @@ async def test_a_discarded_message_that_fails_again_is_parked_again(begin: Begin
     ids = await record_dead_letters(begin, dead_letter(1), dead_letter(2))
     async with begin() as work:
         changed = await work.discard(
-            DeadLetterSelection(where=DeadLetterFilter(cause="attempts_exhausted")), "not wanted"
+            DeadLetterSelection(where=DeadLetterFilter(cause="attempts_exhausted")), "not wanted", operator="ada"
         )
         assert list(changed.ids) == ids
     later = replace(dead_letter(1), parked_at=NOW.replace(minute=1))
@@ -64,13 +66,14 @@ async def test_a_discarded_message_can_be_restored(begin: Begin) -> None:
     (dead_letter_id,) = await record_dead_letters(begin, dead_letter())
     only = DeadLetterSelection(ids=(dead_letter_id,))
     async with begin() as work:
-        assert (await work.restore(only)).ids == ()
-        assert (await work.discard(only, "why")).ids == (dead_letter_id,)
-        assert (await work.discard(only, "again")).ids == ()
+        assert (await work.restore(only, operator="grace")).ids == ()
+        assert (await work.discard(only, "why", operator="ada")).ids == (dead_letter_id,)
+        assert (await work.discard(only, "again", operator="grace")).ids == ()
         found = await work.find_dead_letter(dead_letter_id)
         assert found is not None
         assert (found.summary.state, found.summary.reason) == (DeadLetterState.DISCARDED, "why")
-        assert (await work.restore(only)).ids == (dead_letter_id,)
+        assert found.summary.operator == "ada"
+        assert (await work.restore(only, operator="grace")).ids == (dead_letter_id,)
         found = await work.find_dead_letter(dead_letter_id)
         assert found is not None
         assert (found.summary.state, found.summary.reason) == (DeadLetterState.PARKED, "")
@@ -79,8 +82,11 @@ async def test_a_discarded_message_can_be_restored(begin: Begin) -> None:
 async def test_an_edit_is_stored_beside_the_original(begin: Begin) -> None:
     (dead_letter_id,) = await record_dead_letters(begin, dead_letter(body=b"\xff\x00"))
     async with begin() as work:
-        assert await work.edit(dead_letter_id, {"ce-id": "other", "traceparent": None}, b"{}", "wrong id") == 1
-        assert await work.edit(dead_letter_id, {}, b"[]", "wrong body") == 2
+        assert (
+            await work.edit(dead_letter_id, {"ce-id": "other", "traceparent": None}, b"{}", "wrong id", operator="ada")
+            == 1
+        )
+        assert await work.edit(dead_letter_id, {}, b"[]", "wrong body", operator="ada") == 2
         found = await work.find_dead_letter(dead_letter_id)
     assert found is not None
     assert (found.payload.base64, found.headers["ce-id"]) == ("/wA=", "b1.quote_fare")
@@ -147,7 +153,7 @@ async def test_an_index_keeps_a_message_out_of_a_second_live_replay(begin: Begin
     async with begin() as work:
         for replay in ("a", "b"):
             await work._execute(
-                text("INSERT INTO replay (id, ineligible, keep_going, force) VALUES (:id, '[]', false, false)"),
+                text(INSERT_REPLAY),
                 id=replay,
             )
     redelivery = text("""

@@ -19,6 +19,6 @@ async def test_parked_messages_are_counted_by_service_and_cause_until_they_are_d
     assert read_gauge() == [({"service": "pricing", "cause": "attempts_exhausted"}, 1)]
 
     async with begin() as work:
-        await work.discard(DeadLetterSelection(ids=tuple(ids)), "a test")
+        await work.discard(DeadLetterSelection(ids=tuple(ids)), "a test", operator="ada")
     await refresh_dead_letters(begin)
     assert read_gauge() == []

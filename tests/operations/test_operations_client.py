@@ -10,7 +10,9 @@ from aiohttp import web
 
 from prebook.cli.parking import operations_client
 from prebook.cli.parking.operations_client import stream_operations
+from prebook.cli.suite_access import OperationsAccess
 from prebook.devstack.errors import UserError
+from prebook.http.operator_guard import OPERATOR_HEADER
 from tests.listener import listen
 
 Send = Callable[[str, pytest.MonkeyPatch], Awaitable[Any]]
@@ -21,24 +23,27 @@ async def call(
     url: str, monkeypatch: pytest.MonkeyPatch, body: object = None, query: Mapping[str, Any] = NO_QUERY
 ) -> dict[str, Any]:
     """Return the document that ``call_operations`` gets from operations at ``url``."""
-    monkeypatch.setattr(operations_client, "operations_url", lambda: url)
+    monkeypatch.setattr(operations_client, "find_operations", lambda: OperationsAccess(url, "a token"))
     return await operations_client._call(dict[str, Any], "POST", "/v1/things", body, query)
 
 
 async def stream(url: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Return the whole body of a streamed response."""
-    monkeypatch.setattr(operations_client, "operations_url", lambda: url)
+    monkeypatch.setattr(operations_client, "find_operations", lambda: OperationsAccess(url, "a token"))
     return b"".join([chunk async for chunk in stream_operations("/v1/things")])
 
 
 async def test_query_and_body_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     async def handle(request: web.Request) -> web.Response:
         kinds = request.query.getall("kind")
-        return web.json_response({"kinds": kinds, "body": await request.json(), "type": request.content_type})
+        sent = {name: request.headers[name] for name in ("authorization", OPERATOR_HEADER)}
+        return web.json_response({"kinds": kinds, "body": await request.json(), "type": request.content_type, **sent})
 
+    monkeypatch.setattr("getpass.getuser", lambda: "an n\u00e9")
     async with listen(handle) as url:
         seen = await call(url, monkeypatch, body={"a": 1}, query={"kind": ["x", "y"]})
-    assert seen == {"kinds": ["x", "y"], "body": {"a": 1}, "type": "application/json"}
+    authorization = {"authorization": "Bearer a token", OPERATOR_HEADER: "an_n_"}
+    assert seen == {"kinds": ["x", "y"], "body": {"a": 1}, "type": "application/json", **authorization}
 
 
 @pytest.mark.parametrize("send", [call, stream])

@@ -42,8 +42,8 @@ INSERT_DEAD_LETTER = """
     VALUES ($1, $2, 'q', 'x', 'k', 'c', 'e', 'e', 'd', 'f', 'k', 't', 'm', 'b', 't', 1, now() - $3::interval,
         now() - $3::interval, '', 0, '{}') RETURNING id"""
 INSERT_REPLAY = """
-    INSERT INTO operations.replay (id, ineligible, keep_going, force, state, created_at, ended_at)
-    VALUES ($1, '[]', false, false, 'done', now() - $2::interval, now() - $2::interval)"""
+    INSERT INTO operations.replay (id, operator, ineligible, keep_going, force, state, created_at, ended_at)
+    VALUES ($1, 'o', '[]', false, false, 'done', now() - $2::interval, now() - $2::interval)"""
 INSERT_REDELIVERY = """
     INSERT INTO operations.redelivery (replay_id, dead_letter_id, position, ordering_key, queue, message_id, version,
         beyond_retention, state, settled_at)

@@ -17,7 +17,7 @@ from prebook.booking.use_cases.cancel import cancel_ride, find_booking
 from prebook.booking.use_cases.validation import with_rider
 from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, ledger_position_of, view_of
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
-from prebook.http.bodies import StrictBody
+from prebook.http.bodies import StrictBody, require_json
 from prebook.http.call_guard import ALLOW_CONSOLE
 from prebook.http.problems import Problem, problem_responses, trace_of
 from prebook.http.rider_identity import RiderIdentity
@@ -112,8 +112,7 @@ def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteH
 
 async def check_headers(request: AnyRequest) -> None:
     """Check Content-Type and Idempotency-Key before the body is read. Raises Problem (415 or 400)."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Problem(415, "unsupported_media_type", "send the body as application/json")
+    require_json(request.headers.get("content-type", ""))
     key = request.headers.get("idempotency-key", "")
     if not key:
         raise Problem(

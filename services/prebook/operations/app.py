@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from prebook.flows import OPERATIONS
 from prebook.http.inbox_client import inbox_lookup
+from prebook.http.operator_guard import guard_operator_routes
 from prebook.messaging import addresses
 from prebook.messaging.handlers import Handlers
 from prebook.messaging.policy import Policies, retry_delays_s
@@ -55,8 +56,14 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     runner = ReplayRunner(begin, ports, uuid4().hex)
     return ServiceExtensions(
         routes=[
-            *dead_letters_api.routes(context),
-            *replays_api.routes(context, targets=targets, inbox_dedup_s=INBOX_DEDUP_S),
+            guard_operator_routes(
+                [
+                    *dead_letters_api.routes(context),
+                    *replays_api.routes(context, targets=targets, inbox_dedup_s=INBOX_DEDUP_S),
+                ],
+                context.settings.tokens_by_operator,
+                context.settings.operator_hosts,
+            )
         ],
         loops={"dead_letter_consumer": consumer.connection.run, "replay_runner": runner.run},
         connections={"broker (dead letters)": consumer.connection.up},

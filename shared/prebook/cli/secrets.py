@@ -12,7 +12,7 @@ from prebook.devstack.command_line import examples
 from prebook.devstack.service_environment import generate_signing_secrets
 from prebook.devstack.supervisor.control_api import token_digest
 from prebook.devstack.terminal import echo
-from prebook.flows import CONSOLE, PROCESSES
+from prebook.flows import CONSOLE, OPERATIONS, PROCESSES
 from prebook.messaging.addresses import ARCHIVE_READER, broker_user
 from prebook.patterns.signature import generate_secret
 from prebook.runtime.call_secrets import derive_caller_secrets
@@ -58,6 +58,7 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
     broker_admin_password = _generate_password()
     passwords = {account: _generate_password() for account in ACCOUNTS}
     signing_secrets = generate_signing_secrets()
+    operator_token = _generate_password()
     files: dict[str, tuple[str, int, int]] = {
         "postgres_password": (database_admin_password, 0, OWNER_ONLY_MODE),
         "rabbitmq_password": (broker_admin_password, 0, OWNER_ONLY_MODE),
@@ -69,6 +70,7 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         "setup/rabbitmq_password": (broker_admin_password, SETUP_UID, OWNER_ONLY_MODE),
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY_MODE),
         "console/signing_secrets": (",".join(signing_secrets[CONSOLE]), CAMPAIGN_UID, OWNER_ONLY_MODE),
+        "console/operator_token": (operator_token, CAMPAIGN_UID, OWNER_ONLY_MODE),
         "booking/rider_callback_secrets": (generate_secret(), FIRST_SERVICE_UID, OWNER_ONLY_MODE),
         f"{ARCHIVE_READER}/amqp_url": (
             _amqp_url(ARCHIVE_READER, passwords[ARCHIVE_READER], broker_host),
@@ -84,6 +86,8 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         files[f"{service}/signing_secrets"] = (",".join(signing_secrets[service]), uid, OWNER_ONLY_MODE)
         caller_secrets = derive_caller_secrets(service, signing_secrets)
         files[f"{service}/caller_secrets"] = (",".join(caller_secrets), uid, OWNER_ONLY_MODE)
+    operations_uid = FIRST_SERVICE_UID + PROCESSES.index(OPERATIONS)
+    files[f"{OPERATIONS}/operator_tokens"] = (f"{CONSOLE}={operator_token}", operations_uid, OWNER_ONLY_MODE)
     # A service can read what its supervisor reads, so a supervisor gets no token but the digest of its own.
     tokens = {service: _generate_password() for service in PROCESSES}
     for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):

@@ -66,6 +66,24 @@ class ArchiveSettings(msgspec.Struct, frozen=True):
     ] = ()
 
 
+class OperationsSettings(msgspec.Struct, frozen=True):
+    """Settings PREBOOK_URL_OPERATIONS and PREBOOK_OPERATOR_TOKEN, or <NAME>_FILE with the path of a file."""
+
+    operator_token: Annotated[str, msgspec.Meta(description="token of an operator, by which commands use operations")]
+    url_operations: Annotated[
+        str,
+        msgspec.Meta(pattern="^https?://", description="base URL of operations", examples=["http://127.0.0.1:8082"]),
+    ]
+
+
+@dataclass(frozen=True, repr=False)
+class OperationsAccess:
+    """Base URL of operations, and the token of an operator."""
+
+    url: str
+    token: str
+
+
 @dataclass(frozen=True, repr=False)
 class ArchiveAccess:
     """Access to the archive and the inboxes.
@@ -131,9 +149,13 @@ def archive_unreadable(error: Unreachable) -> UserError:
     return UserError(str(error), remedy)
 
 
-def operations_url() -> str:
-    """Return the base URL of the running suite's operations service. Raises UserError if no suite is running."""
-    return read_suite_state(paths.home_dir()).urls[OPERATIONS]
+def find_operations() -> OperationsAccess:
+    """Return the configured operations service, or that of the running suite. Raises UserError if there is neither."""
+    if _is_set("PREBOOK_OPERATOR_TOKEN"):
+        given = read_settings(OperationsSettings)
+        return OperationsAccess(given.url_operations.rstrip("/"), given.operator_token)
+    suite = read_suite_state(paths.home_dir())
+    return OperationsAccess(suite.urls[OPERATIONS], suite.operator_token)
 
 
 def _is_set(variable: str) -> bool:

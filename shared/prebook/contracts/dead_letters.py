@@ -55,6 +55,8 @@ class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
     """0: as received; otherwise the number of the latest edit."""
     reason: str
     """Why it was discarded."""
+    operator: str
+    """Who discarded or restored it last; empty if nobody did."""
 
 
 class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """Note of an operator."""
 
     at: datetime
+    operator: str
     text: str
 
 
@@ -95,6 +98,7 @@ class DeadLetterVersion(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     at: datetime
     reason: str
+    operator: str
     headers: dict[str, str]
     payload: Payload
 

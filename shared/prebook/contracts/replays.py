@@ -70,6 +70,8 @@ class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
     """Empty for a dry run, which is not stored."""
     state: ReplayState
     reason: str
+    operator: str
+    """Who started it."""
     created_at: datetime
     ended_at: datetime | None
     messages: int

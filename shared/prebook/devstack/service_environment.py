@@ -15,7 +15,7 @@ from prebook.devstack.proxies.proxy import FaultProxy, HostPort
 from prebook.devstack.stack import Stack
 from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.supervisor.contract import ProcessSpec
-from prebook.flows import CONSOLE, PROCESSES, SERVICES
+from prebook.flows import CONSOLE, OPERATIONS, PROCESSES, SERVICES
 from prebook.messaging.addresses import ARCHIVE_READER, VHOST, broker_user
 from prebook.messaging.policy import read_policies
 from prebook.patterns.signature import generate_secret
@@ -25,8 +25,8 @@ from prebook.topology.access import ACCOUNTS
 
 ADMIN_SETTINGS = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
 """Administrators' access: no service gets it."""
-SUPERVISOR_SETTINGS = ("CONTROL_TOKEN", "CONTROL_TOKEN_SHA256", "ROLE_PASSWORDS")
-"""Secrets of the supervisor: no service gets them."""
+SUPERVISOR_SETTINGS = ("CONTROL_TOKEN", "CONTROL_TOKEN_SHA256", "ROLE_PASSWORDS", "CONSOLE_SECRETS", "OPERATOR_TOKEN")
+"""Secrets of the supervisor and the console: no service gets them."""
 
 
 DEFAULT_PORTS = {"amqp": 5672, "postgresql+asyncpg": 5432}
@@ -92,6 +92,8 @@ class SuiteOptions:
     """PREBOOK_* variables for every service; they override this process's own."""
     passwords: Mapping[str, str] = field(default_factory=generate_passwords, repr=False)
     signing_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=generate_signing_secrets, repr=False)
+    operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """Token by which the console uses operations."""
     control_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
     @property
@@ -177,6 +179,7 @@ def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[s
         **_url_variables("PREBOOK_INTERNAL_URL", state.internal_urls),
         "PREBOOK_CONSOLE_SECRETS": ",".join(state.signing_secrets[CONSOLE]),
         **{f"PREBOOK_CONTROL_{service.upper()}": state.control_url for service in state.urls},
+        "PREBOOK_OPERATOR_TOKEN": state.operator_token,
         "PREBOOK_CONTROL_TOKEN": state.control_token,
         "PREBOOK_MANAGEMENT_URL": state.management_url,
         "PREBOOK_MANAGEMENT_USER": state.management_user,
@@ -229,6 +232,7 @@ def _service_environment(service: str, options: SuiteOptions, stack: Stack, prox
         ),
         "PREBOOK_SIGNING_SECRETS": ",".join(options.signing_secrets[service]),
         "PREBOOK_CALLER_SECRETS": ",".join(derive_caller_secrets(service, options.signing_secrets)),
+        **({"PREBOOK_OPERATOR_TOKENS": f"{CONSOLE}={options.operator_token}"} if service == OPERATIONS else {}),
         "PREBOOK_ALLOW_PLAN_OVERRIDE": str(options.allow_plan_override).lower(),
     }
 

@@ -79,6 +79,7 @@ def _suite_state(stack: Stack, options: SuiteOptions, log_dir: Path) -> SuiteSta
         internal_urls=options.internal_urls,
         control_url=f"http://{LOOPBACK}:{options.control_port}",
         control_token=options.control_token,
+        operator_token=options.operator_token,
         management_url=broker.management_url,
         management_user=broker.user,
         management_password=broker.password,

@@ -29,6 +29,8 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     """Base URL of the internal listener of each service."""
     control_url: str
     control_token: str
+    operator_token: str
+    """Token by which the console uses operations."""
     management_url: str
     management_user: str
     management_password: str

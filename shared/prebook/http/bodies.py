@@ -8,7 +8,7 @@ from litestar.dto import MsgspecDTO
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
-from prebook.http.problems import decode_problem
+from prebook.http.problems import Problem, decode_problem
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -36,6 +36,12 @@ class StrictBody(MsgspecDTO[T]):
             field = FieldDefinition.from_annotation(struct)
             schema_creator.schema_registry.get_schema_for_field_definition(field).additional_properties = False
         return schema
+
+
+def require_json(content_type: str) -> None:
+    """Raise Problem (415) unless ``Content-Type`` is JSON."""
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "unsupported_media_type", "send the body as application/json")
 
 
 def _strict_structs(struct: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:

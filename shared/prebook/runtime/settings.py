@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from prebook.contracts.plan import Coupling
-from prebook.flows import FLOWS, SERVICES
+from prebook.flows import FLOWS, OPERATIONS, SERVICES
 from prebook.http.callback_targets import unusable_hosts
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import FlowPolicy, read_policies
@@ -27,6 +27,7 @@ DatabaseUrl = Annotated[
 ]
 AmqpUrl = Annotated[str, msgspec.Meta(pattern="^amqps?://", examples=["amqp://user:password@host:port/vhost"])]
 CallerSecret = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*=.")]
+OperatorToken = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_-]{0,39}=[!-~]{16,}$")]
 HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", examples=["http://host:port"])]
 
 SECRET_FORMAT = (
@@ -114,6 +115,21 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
             examples=["whsec_<base64>,whsec_<base64>"],
         ),
     ] = ()
+    operator_tokens: Annotated[
+        tuple[OperatorToken, ...],
+        msgspec.Meta(
+            description="comma-separated name=token of the operators who may use operations, each token of at least "
+            "16 characters; without one operations refuses every request",
+            examples=["console=<token>,alice=<token>"],
+        ),
+    ] = ()
+    operator_hosts: Annotated[
+        frozenset[str],
+        msgspec.Meta(
+            description="comma-separated host names, without ports, by which operators reach operations",
+            examples=["localhost,operations.example.com"],
+        ),
+    ] = frozenset({"localhost", "127.0.0.1", "[::1]", OPERATIONS})
     campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="number of discounts the campaign may grant")] = (
         1_000_000
     )
@@ -215,6 +231,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     def internal_urls(self) -> Mapping[str, str]:
         """Base URL of the internal listener of each service."""
         return {name: getattr(self, f"internal_url_{name}") for name in SERVICES}
+
+    @property
+    def tokens_by_operator(self) -> Mapping[str, str]:
+        """Token of each operator."""
+        return {name: token for name, _, token in (entry.partition("=") for entry in self.operator_tokens)}
 
     def __repr__(self) -> str:
         return "ServiceSettings(<not printed: it holds secrets>)"

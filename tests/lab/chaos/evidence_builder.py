@@ -167,7 +167,7 @@ def dead_letter(conversation_id: str, **changes: Any) -> DeadLetterSummary:
     texts = ("failure_group", "error_type", "error", "exchange", "routing_key", "flow", "kind", "type", "message_id")
     numbers = ("id", "attempts", "times_parked", "payload_bytes", "version")
     fields: dict[str, Any] = {
-        **dict.fromkeys((*texts, "trace_id", "reason"), ""),
+        **dict.fromkeys((*texts, "trace_id", "reason", "operator"), ""),
         **dict.fromkeys(numbers, 1),
         "state": DeadLetterState.PARKED,
         "conversation_id": conversation_id,

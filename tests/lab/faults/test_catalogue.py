@@ -165,7 +165,7 @@ def parked_dead_letter(cause: str, attempts: int) -> DeadLetterSummary:
         "type",
         "message_id",
     )
-    empty_texts: dict[str, Any] = dict.fromkeys((*texts, "conversation_id", "trace_id", "reason"), "")
+    empty_texts: dict[str, Any] = dict.fromkeys((*texts, "conversation_id", "trace_id", "reason", "operator"), "")
     now = datetime.now(UTC)
     numbers: dict[str, Any] = {"id": 1, "attempts": attempts, "times_parked": 1, "payload_bytes": 1, "version": 0}
     return DeadLetterSummary(

@@ -58,7 +58,7 @@ async def discard(fault_access: FaultAccess, dead_letters: Collection[DeadLetter
     ids = tuple(dead_letter.id for dead_letter in dead_letters)
     request = DiscardRequest(selection=DeadLetterSelection(ids=ids), reason=DISCARD_REASON)
     url = f"{fault_access.addresses.public[OPERATIONS]}/v1/discards"
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", **fault_access.addresses.operator_headers}
     async with fault_access.session.post(
         url, data=msgspec.json.encode(request), headers=headers, timeout=TIMEOUT
     ) as response:
@@ -68,6 +68,7 @@ async def discard(fault_access: FaultAccess, dead_letters: Collection[DeadLetter
 async def read_headers(fault_access: FaultAccess, dead_letter_id: int) -> dict[str, str]:
     """Return the headers of a dead letter, including those added when it was parked. Raises aiohttp.ClientError."""
     url = f"{fault_access.addresses.public[OPERATIONS]}/v1/dead-letters/{dead_letter_id}"
-    async with fault_access.session.get(url, timeout=TIMEOUT) as response:
+    headers = fault_access.addresses.operator_headers
+    async with fault_access.session.get(url, headers=headers, timeout=TIMEOUT) as response:
         response.raise_for_status()
         return msgspec.json.decode(await response.read(), type=DeadLetterView).headers

@@ -70,7 +70,7 @@ class SuiteClient:
 
     async def _read_page(self, service: str, path: str, page_type: type[PageT], query: Mapping[str, str]) -> PageT:
         non_empty = {name: value for name, value in query.items() if value}
-        get = self._get_public if service == OPERATIONS else self._get_internal
+        get = self._get_as_operator if service == OPERATIONS else self._get_internal
         body = await get(service, path, {**non_empty, "limit": str(PAGE_SIZE)})
         try:
             return msgspec.json.decode(body, type=page_type)
@@ -80,8 +80,9 @@ class SuiteClient:
                 "run the suite and the lab in the same version",
             ) from error
 
-    async def _get_public(self, service: str, path: str, query: Mapping[str, str]) -> bytes:
-        return await self._get(service, URL(self._addresses.public[service] + path).with_query(query), {})
+    async def _get_as_operator(self, service: str, path: str, query: Mapping[str, str]) -> bytes:
+        url = URL(self._addresses.public[service] + path).with_query(query)
+        return await self._get(service, url, self._addresses.operator_headers)
 
     async def _get_internal(self, service: str, path: str, query: Mapping[str, str]) -> bytes:
         url = URL(self._addresses.internal[service] + path).with_query(query)

@@ -45,6 +45,13 @@ class SuiteAddresses:
     """Service -> listener of services and tools."""
     console_secrets: tuple[str, ...] = field(default=(), repr=False)
     """Secrets that sign calls to internal listeners."""
+    operator_token: str = field(default="", repr=False)
+    """Token of an operator at operations."""
+
+    @property
+    def operator_headers(self) -> dict[str, str]:
+        """Headers of a request to operations."""
+        return {"Authorization": f"Bearer {self.operator_token}", "Prebook-Operator": "lab"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class EnvironmentReader:
 def read_addresses(
     reader: EnvironmentReader, *, public: Collection[str] = (), internal: Collection[str] = ()
 ) -> SuiteAddresses:
-    """Read PREBOOK_URL_<SERVICE>, PREBOOK_INTERNAL_URL_<SERVICE> and PREBOOK_CONSOLE_SECRETS.
+    """Read PREBOOK_URL_<SERVICE>, PREBOOK_INTERNAL_URL_<SERVICE>, PREBOOK_CONSOLE_SECRETS, PREBOOK_OPERATOR_TOKEN.
 
     ``public`` and ``internal``: services whose URL is required.
     """
@@ -111,6 +118,7 @@ def read_addresses(
         public=read_urls(reader, "PREBOOK_URL", public),
         internal=read_urls(reader, "PREBOOK_INTERNAL_URL", internal),
         console_secrets=reader.read_optional("PREBOOK_CONSOLE_SECRETS", parse_secrets) or (),
+        operator_token=reader.read_optional("PREBOOK_OPERATOR_TOKEN", parse_non_empty) or "",
     )
 
 

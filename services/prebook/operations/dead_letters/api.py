@@ -4,10 +4,10 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
 from litestar.params import Body, PathParameter, QueryParameter
 from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
@@ -28,10 +28,12 @@ from prebook.contracts.dead_letters import (
     RestoreRequest,
 )
 from prebook.http.bodies import StrictBody
+from prebook.http.operator_guard import GUARD_STATUSES, operator_of
 from prebook.http.problems import Problem, found_or_404, problem_responses
 from prebook.operations.dead_letters.store import DeadLetterWork
 from prebook.runtime.service import ServiceContext
 
+AnyRequest = Request[Any, Any, Any]
 MAX_ID = 2**63 - 1
 NDJSON = "application/x-ndjson"
 EXPORT_PAGE_SIZE = 500
@@ -53,7 +55,11 @@ def routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouter
 def _list_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
     """Return the route handlers for summaries of dead letters and for groups of them."""
 
-    @get("/v1/dead-letters", summary="List dead letters, newest first, in pages", responses=problem_responses(400))
+    @get(
+        "/v1/dead-letters",
+        summary="List dead letters, newest first, in pages",
+        responses=problem_responses(400, *GUARD_STATUSES),
+    )
     async def list_dead_letters(
         *,
         in_state: States = None,
@@ -84,7 +90,7 @@ def _list_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
     @get(
         "/v1/dead-letters/groups",
         summary="Count the dead letters that failed in the same way at the same place",
-        responses=problem_responses(400),
+        responses=problem_responses(400, *GUARD_STATUSES),
     )
     async def list_groups(in_state: State = DeadLetterState.PARKED) -> FailureGroups:
         async with context.units.commands() as work:
@@ -100,6 +106,7 @@ def _read_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
         "/v1/dead-letters/export",
         summary="Export every dead letter in full, one JSON document per line",
         media_type=NDJSON,
+        responses=problem_responses(*GUARD_STATUSES),
     )
     async def export_dead_letters() -> Stream:
         return Stream(stream_dead_letters(context.units.commands), media_type=NDJSON)
@@ -107,7 +114,7 @@ def _read_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
     @get(
         "/v1/dead-letters/{dead_letter_id:int}",
         summary="Show one dead letter in full",
-        responses=problem_responses(400, 404),
+        responses=problem_responses(400, 404, *GUARD_STATUSES),
     )
     async def get_dead_letter(dead_letter_id: DeadLetterId) -> DeadLetterView:
         async with context.units.commands() as work:
@@ -118,7 +125,7 @@ def _read_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
 
 def _edit_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
     """Return the route handlers that add to one dead letter."""
-    refusals = problem_responses(400, 404, 409, 413, 422)
+    refusals = problem_responses(400, 404, 409, 413, 415, 422, *GUARD_STATUSES)
 
     @post(
         "/v1/dead-letters/{dead_letter_id:int}/notes",
@@ -127,9 +134,11 @@ def _edit_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
         summary="Add a note to a dead letter",
         responses=refusals,
     )
-    async def add_note(dead_letter_id: DeadLetterId, data: Annotated[NoteRequest, Body()]) -> DeadLetterView:
+    async def add_note(
+        request: AnyRequest, dead_letter_id: DeadLetterId, data: Annotated[NoteRequest, Body()]
+    ) -> DeadLetterView:
         async with context.units.commands() as work:
-            await work.add_note(dead_letter_id, data.text)
+            await work.add_note(dead_letter_id, data.text, operator=operator_of(request))
             return await _find(work, dead_letter_id)
 
     @post(
@@ -140,11 +149,14 @@ def _edit_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
         request_max_body_size=MAX_EDIT_BYTES,
         responses=refusals,
     )
-    async def edit(dead_letter_id: DeadLetterId, data: Annotated[EditRequest, Body()]) -> DeadLetterView:
+    async def edit(
+        request: AnyRequest, dead_letter_id: DeadLetterId, data: Annotated[EditRequest, Body()]
+    ) -> DeadLetterView:
         payload = bytes_of(data.payload) if data.payload else None
         async with context.units.commands() as work:
             found = await _find(work, dead_letter_id)
-            if not await work.edit(dead_letter_id, data.headers, payload, data.reason):
+            operator = operator_of(request)
+            if not await work.edit(dead_letter_id, data.headers, payload, data.reason, operator=operator):
                 raise Problem(409, "not_parked", f"it is {found.summary.state}; only parked ones can be edited")
             return await _find(work, dead_letter_id)
 
@@ -153,7 +165,7 @@ def _edit_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
 
 def _bulk_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
     """Return the route handlers that change the state of a selection of dead letters."""
-    refusals = problem_responses(400, 413, 422)
+    refusals = problem_responses(400, 413, 415, 422, *GUARD_STATUSES)
 
     @post(
         "/v1/discards",
@@ -163,9 +175,10 @@ def _bulk_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
         summary="Discard dead letters; they are kept and can be restored",
         responses=refusals,
     )
-    async def discard(data: Annotated[DiscardRequest, Body()]) -> ChangedDeadLetters:
+    async def discard(request: AnyRequest, data: Annotated[DiscardRequest, Body()]) -> ChangedDeadLetters:
         async with context.units.commands() as work:
-            return await work.discard(check_selection(data.selection), data.reason)
+            selection = check_selection(data.selection)
+            return await work.discard(selection, data.reason, operator=operator_of(request))
 
     @post(
         "/v1/restores",
@@ -175,9 +188,9 @@ def _bulk_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
         summary="Restore discarded dead letters",
         responses=refusals,
     )
-    async def restore(data: Annotated[RestoreRequest, Body()]) -> ChangedDeadLetters:
+    async def restore(request: AnyRequest, data: Annotated[RestoreRequest, Body()]) -> ChangedDeadLetters:
         async with context.units.commands() as work:
-            return await work.restore(check_selection(data.selection))
+            return await work.restore(check_selection(data.selection), operator=operator_of(request))
 
     return [discard, restore]
 

@@ -35,7 +35,7 @@ _statement = statement_factory(DeadLetterState, RedeliveryState)
 
 COLUMNS = """d.id, d.state, d.failure_group, d.cause, d.error_type, d.error, d.queue, d.exchange, d.routing_key, d.flow,
     d.kind, d.type, d.message_id, d.conversation_id, d.trace_id, d.attempts, d.times_parked, d.first_failed_at,
-    d.last_failed_at, d.payload_bytes, d.version, d.reason"""
+    d.last_failed_at, d.payload_bytes, d.version, d.reason, d.operator"""
 
 # The upsert locks the row whether it is new or not: two occurrences of one message are recorded one after the other.
 INSERT_OR_LOCK = text("""
@@ -83,35 +83,35 @@ LIST_GROUPS = text("""
     ORDER BY messages DESC, failure_group""")
 FIND_DEAD_LETTER = text(f"SELECT {COLUMNS}, d.headers, d.payload FROM dead_letter d WHERE d.id = :id")  # noqa: S608 - constants
 LIST_VERSIONS = text("""
-    SELECT number, at, reason, headers, payload FROM dead_letter_version
+    SELECT number, at, reason, operator, headers, payload FROM dead_letter_version
     WHERE dead_letter_id = :id ORDER BY number""")
 LIST_OCCURRENCES = text("""
     SELECT at, cause, error, attempts, replay_id AS replay FROM occurrence WHERE dead_letter_id = :id ORDER BY at""")
-LIST_NOTES = text("SELECT at, text FROM dead_letter_note WHERE dead_letter_id = :id ORDER BY id")
+LIST_NOTES = text("SELECT at, operator, text FROM dead_letter_note WHERE dead_letter_id = :id ORDER BY id")
 LIST_REPLAY_IDS = text("""
     SELECT replay_id FROM redelivery JOIN replay ON replay.id = replay_id
     WHERE dead_letter_id = :id ORDER BY created_at""")
 
 ADD_NOTE = text("""
-    INSERT INTO dead_letter_note (dead_letter_id, text) SELECT id, CAST(:text AS text) FROM dead_letter WHERE id = :id
-    RETURNING 1""")
+    INSERT INTO dead_letter_note (dead_letter_id, operator, text)
+    SELECT id, CAST(:operator AS text), CAST(:text AS text) FROM dead_letter WHERE id = :id RETURNING 1""")
 LOCK_CURRENT_VERSION = _statement("""
     SELECT d.version, coalesce(v.headers, d.headers) AS headers, coalesce(v.payload, d.payload) AS payload
     FROM dead_letter d LEFT JOIN dead_letter_version v ON v.dead_letter_id = d.id AND v.number = d.version
     WHERE d.id = :id AND d.state = {PARKED} FOR UPDATE OF d""")
 ADD_VERSION = text("""
     WITH updated AS (UPDATE dead_letter SET version = :number WHERE id = :id)
-    INSERT INTO dead_letter_version (dead_letter_id, number, reason, headers, payload)
-    VALUES (:id, :number, :reason, CAST(:headers AS jsonb), :payload)""")
+    INSERT INTO dead_letter_version (dead_letter_id, number, reason, operator, headers, payload)
+    VALUES (:id, :number, :reason, :operator, CAST(:headers AS jsonb), :payload)""")
 DISCARD = with_states(
     """
-    UPDATE dead_letter SET state = {DISCARDED}, reason = :reason FROM chosen
+    UPDATE dead_letter SET state = {DISCARDED}, reason = :reason, operator = :operator FROM chosen
     WHERE dead_letter.id = chosen.id AND dead_letter.state = {PARKED} RETURNING dead_letter.id""",
     DeadLetterState,
 )
 RESTORE = with_states(
     """
-    UPDATE dead_letter SET state = {PARKED}, reason = '' FROM chosen
+    UPDATE dead_letter SET state = {PARKED}, reason = '', operator = :operator FROM chosen
     WHERE dead_letter.id = chosen.id AND dead_letter.state = {DISCARDED} RETURNING dead_letter.id""",
     DeadLetterState,
 )
@@ -217,11 +217,17 @@ class DeadLetterSql(SqlUnitOfWork):
             replays=tuple(row["replay_id"] for row in await self._fetch_rows(LIST_REPLAY_IDS, id=dead_letter_id)),
         )
 
-    async def add_note(self, dead_letter_id: int, text: str) -> bool:
-        return bool(await self._fetch_scalar(ADD_NOTE, id=dead_letter_id, text=text))
+    async def add_note(self, dead_letter_id: int, text: str, *, operator: str) -> bool:
+        return bool(await self._fetch_scalar(ADD_NOTE, id=dead_letter_id, text=text, operator=operator))
 
     async def edit(
-        self, dead_letter_id: int, headers: Mapping[str, str | None], payload: bytes | None, reason: str
+        self,
+        dead_letter_id: int,
+        headers: Mapping[str, str | None],
+        payload: bytes | None,
+        reason: str,
+        *,
+        operator: str,
     ) -> int:
         rows = await self._fetch_rows(LOCK_CURRENT_VERSION, id=dead_letter_id)
         if not rows:
@@ -232,14 +238,14 @@ class DeadLetterSql(SqlUnitOfWork):
             "headers": _json(edited_headers(current["headers"], headers)),
             "payload": current["payload"] if payload is None else payload,
         }
-        await self._execute(ADD_VERSION, id=dead_letter_id, number=number, reason=reason, **new)
+        await self._execute(ADD_VERSION, id=dead_letter_id, number=number, reason=reason, operator=operator, **new)
         return int(number)
 
-    async def discard(self, selection: DeadLetterSelection, reason: str) -> ChangedDeadLetters:
-        return await self._change_state(selection, DeadLetterState.PARKED, DISCARD, reason=reason)
+    async def discard(self, selection: DeadLetterSelection, reason: str, *, operator: str) -> ChangedDeadLetters:
+        return await self._change_state(selection, DeadLetterState.PARKED, DISCARD, reason=reason, operator=operator)
 
-    async def restore(self, selection: DeadLetterSelection) -> ChangedDeadLetters:
-        return await self._change_state(selection, DeadLetterState.DISCARDED, RESTORE)
+    async def restore(self, selection: DeadLetterSelection, *, operator: str) -> ChangedDeadLetters:
+        return await self._change_state(selection, DeadLetterState.DISCARDED, RESTORE, operator=operator)
 
     async def _change_state(
         self, selection: DeadLetterSelection, state: DeadLetterState, change: str, **values: Any

@@ -21,7 +21,7 @@ class UnstorableMessage(Exception):
 
 
 class DeadLetterWork(UnitOfWork, Protocol):
-    """Unit of work on dead letters."""
+    """Unit of work on dead letters. ``operator``: who makes a change; kept with it."""
 
     async def add_dead_letter(self, record: DeadLetterRecord) -> bool:
         """Store a dead letter; return False if this occurrence is stored already.
@@ -46,12 +46,18 @@ class DeadLetterWork(UnitOfWork, Protocol):
         """Return a dead letter in full; None if there is none with this id."""
         ...
 
-    async def add_note(self, dead_letter_id: int, text: str) -> bool:
+    async def add_note(self, dead_letter_id: int, text: str, *, operator: str) -> bool:
         """Add a note; return False if there is no dead letter with this id."""
         ...
 
     async def edit(
-        self, dead_letter_id: int, headers: Mapping[str, str | None], payload: bytes | None, reason: str
+        self,
+        dead_letter_id: int,
+        headers: Mapping[str, str | None],
+        payload: bytes | None,
+        reason: str,
+        *,
+        operator: str,
     ) -> int:
         """Add an edited version and return its number; 0 if there is no parked dead letter with this id.
 
@@ -59,10 +65,10 @@ class DeadLetterWork(UnitOfWork, Protocol):
         """
         ...
 
-    async def discard(self, selection: DeadLetterSelection, reason: str) -> ChangedDeadLetters:
+    async def discard(self, selection: DeadLetterSelection, reason: str, *, operator: str) -> ChangedDeadLetters:
         """Discard the selected dead letters that are parked."""
         ...
 
-    async def restore(self, selection: DeadLetterSelection) -> ChangedDeadLetters:
+    async def restore(self, selection: DeadLetterSelection, *, operator: str) -> ChangedDeadLetters:
         """Park the selected dead letters that are discarded."""
         ...

@@ -1,11 +1,11 @@
 """HTTP API for replays of dead letters."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import uuid4
 
 import msgspec
-from litestar import Response, delete, get, post
+from litestar import Request, Response, delete, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, PathParameter
@@ -20,6 +20,7 @@ from prebook.contracts.replays import (
     ReplayView,
 )
 from prebook.http.bodies import StrictBody
+from prebook.http.operator_guard import GUARD_STATUSES, operator_of
 from prebook.http.problems import Problem, found_or_404, problem_responses
 from prebook.messaging.clock import utc_now
 from prebook.operations.dead_letters.api import check_selection
@@ -30,6 +31,7 @@ from prebook.operations.replays.throttle import batch_sizes
 from prebook.replay.eligibility import ReplayPolicy
 from prebook.runtime.service import ServiceContext
 
+AnyRequest = Request[Any, Any, Any]
 MAX_LISTED = 100
 ReplayId = Annotated[str, PathParameter(pattern="^[0-9a-f]{12}$")]
 LOCATION = ResponseHeader(name="Location", description="URL of the replay", documentation_only=True, required=False)
@@ -58,20 +60,20 @@ def _create_route(
         response_headers=[LOCATION],
         responses={
             200: ResponseSpec(ReplayView, description="a dry run", generate_examples=False),
-            **problem_responses(400, 409, 413, 422),
+            **problem_responses(400, 409, 413, 415, 422, *GUARD_STATUSES),
         },
     )
-    async def create_replay(data: Annotated[ReplayRequest, Body()]) -> Response[ReplayView]:
+    async def create_replay(request: AnyRequest, data: Annotated[ReplayRequest, Body()]) -> Response[ReplayView]:
         selection = check_selection(data.selection)
         policy = ReplayPolicy(now=utc_now(), inbox_dedup_s=inbox_dedup_s, force=data.force)
         async with context.units.commands() as work:
             snapshot = snapshot_of(await work.lock_candidates(selection), targets, policy)
             if data.dry_run:
-                return Response(_dry_run_view(snapshot, data, policy), status_code=200)
+                return Response(_dry_run_view(snapshot, data, policy, operator_of(request)), status_code=200)
             if not snapshot.candidates:
                 raise Problem(409, "nothing_to_replay", _nothing_eligible(snapshot.ineligible))
             replay_id = uuid4().hex[:12]
-            await work.create_replay(_new_replay(replay_id, snapshot, data))
+            await work.create_replay(_new_replay(replay_id, snapshot, data, operator_of(request)))
             view = await _find(work, replay_id)
         return Response(view, status_code=202, headers={"location": f"/v1/replays/{replay_id}"})
 
@@ -79,12 +81,16 @@ def _create_route(
 
 
 def _progress_routes(context: ServiceContext[ReplayWork]) -> Sequence[ControllerRouterHandler]:
-    @get("/v1/replays", summary="List the newest replays", responses=problem_responses(400))
+    @get("/v1/replays", summary="List the newest replays", responses=problem_responses(400, *GUARD_STATUSES))
     async def list_replays() -> ReplayPage:
         async with context.units.commands() as work:
             return ReplayPage(replays=tuple(await work.list_replays(MAX_LISTED)))
 
-    @get("/v1/replays/{replay_id:str}", summary="Show the progress of a replay", responses=problem_responses(400, 404))
+    @get(
+        "/v1/replays/{replay_id:str}",
+        summary="Show the progress of a replay",
+        responses=problem_responses(400, 404, *GUARD_STATUSES),
+    )
     async def get_replay(replay_id: ReplayId) -> ReplayView:
         async with context.units.commands() as work:
             return await _find(work, replay_id)
@@ -97,19 +103,19 @@ def _cancel_route(context: ServiceContext[ReplayWork]) -> ControllerRouterHandle
         "/v1/replays/{replay_id:str}",
         status_code=200,
         summary="Cancel a replay; messages in flight are awaited",
-        responses=problem_responses(400, 404, 409),
+        responses=problem_responses(400, 404, 409, *GUARD_STATUSES),
     )
-    async def cancel_replay(replay_id: ReplayId) -> ReplayView:
+    async def cancel_replay(request: AnyRequest, replay_id: ReplayId) -> ReplayView:
         async with context.units.commands() as work:
             found = await _find(work, replay_id)
-            if not await work.cancel_replay(replay_id):
+            if not await work.cancel_replay(replay_id, operator=operator_of(request)):
                 raise Problem(409, "ended", f"this replay has ended: {found.state}; nothing is left to cancel")
             return await _find(work, replay_id)
 
     return cancel_replay
 
 
-def _new_replay(replay_id: str, snapshot: ReplaySnapshot, data: ReplayRequest) -> NewReplay:
+def _new_replay(replay_id: str, snapshot: ReplaySnapshot, data: ReplayRequest, operator: str) -> NewReplay:
     return NewReplay(
         id=replay_id,
         candidates=snapshot.candidates,
@@ -118,15 +124,17 @@ def _new_replay(replay_id: str, snapshot: ReplaySnapshot, data: ReplayRequest) -
         rate_per_s=data.rate_per_s,
         keep_going=data.keep_going,
         force=data.force,
+        operator=operator,
     )
 
 
-def _dry_run_view(snapshot: ReplaySnapshot, data: ReplayRequest, policy: ReplayPolicy) -> ReplayView:
+def _dry_run_view(snapshot: ReplaySnapshot, data: ReplayRequest, policy: ReplayPolicy, operator: str) -> ReplayView:
     count = len(snapshot.candidates)
     return ReplayView(
         id="",
         state=ReplayState.DRY_RUN,
         reason="nothing was sent",
+        operator=operator,
         created_at=policy.now,
         ended_at=None,
         messages=count,

@@ -23,8 +23,8 @@ from prebook.postgres.unit_of_work import SqlUnitOfWork
 _statement = statement_factory(DeadLetterState, RedeliveryState, ReplayState)
 
 CREATE_REPLAY = text("""
-    INSERT INTO replay (id, ineligible, rate_per_s, keep_going, force)
-    VALUES (:id, CAST(:ineligible AS jsonb), :rate_per_s, :keep_going, :force)""")
+    INSERT INTO replay (id, ineligible, rate_per_s, keep_going, force, operator)
+    VALUES (:id, CAST(:ineligible AS jsonb), :rate_per_s, :keep_going, :force, :operator)""")
 CREATE_REDELIVERIES = _statement("""
     WITH created AS (
         INSERT INTO redelivery (replay_id, dead_letter_id, position, ordering_key, predecessor_id, queue, message_id,
@@ -42,7 +42,7 @@ CREATE_REDELIVERIES = _statement("""
 
 def _select_views(chosen: str) -> TextClause:
     return _statement(f"""
-    SELECT r.id, r.state, r.reason, r.created_at, r.ended_at, r.batches, r.ineligible,
+    SELECT r.id, r.state, r.reason, r.operator, r.created_at, r.ended_at, r.batches, r.ineligible,
         coalesce(jsonb_object_agg(p.state, p.messages) FILTER (WHERE p.state IS NOT NULL), '{{}}') AS counts,
         CAST(coalesce(sum(p.duplicates), 0) AS int) AS duplicates,
         CAST(coalesce(sum(p.beyond_retention), 0) AS int) AS beyond_retention,
@@ -54,7 +54,7 @@ def _select_views(chosen: str) -> TextClause:
         SELECT state, count(*) AS messages, count(*) FILTER (WHERE duplicate) AS duplicates,
             count(*) FILTER (WHERE beyond_retention AND dispatched_at IS NOT NULL) AS beyond_retention
         FROM redelivery WHERE replay_id = r.id GROUP BY state) p ON true
-    GROUP BY r.id, r.state, r.reason, r.created_at, r.ended_at, r.batches, r.ineligible
+    GROUP BY r.id, r.state, r.reason, r.operator, r.created_at, r.ended_at, r.batches, r.ineligible
     ORDER BY r.created_at DESC""")  # noqa: S608 - constants
 
 
@@ -166,7 +166,12 @@ class ReplaySql(SqlUnitOfWork):
         return [ReplayCandidate(**{**row, "state": DeadLetterState(row["state"])}) for row in rows]
 
     async def create_replay(self, new: NewReplay) -> None:
-        options = {"rate_per_s": new.rate_per_s, "keep_going": new.keep_going, "force": new.force}
+        options = {
+            "rate_per_s": new.rate_per_s,
+            "keep_going": new.keep_going,
+            "force": new.force,
+            "operator": new.operator,
+        }
         await self._execute(CREATE_REPLAY, id=new.id, ineligible=new.ineligible.decode(), **options)
         await self._execute(
             CREATE_REDELIVERIES,
@@ -186,10 +191,10 @@ class ReplaySql(SqlUnitOfWork):
     async def list_replays(self, limit: int) -> Sequence[ReplayView]:
         return [_view(row) for row in await self._fetch_rows(LIST_REPLAYS, limit=limit)]
 
-    async def cancel_replay(self, replay_id: str) -> bool:
+    async def cancel_replay(self, replay_id: str, *, operator: str) -> bool:
         if not await self._fetch_scalar(LOCK_OPEN_REPLAY, id=replay_id):
             return False
-        await self.stop_replay(replay_id, ReplayState.CANCELLED, "cancelled")
+        await self.stop_replay(replay_id, ReplayState.CANCELLED, f"cancelled by {operator}")
         return True
 
     async def claim_replays(self, leased_by: str, lease_s: float) -> Sequence[LeasedReplay]:

@@ -27,6 +27,8 @@ class NewReplay:
     rate_per_s: float | None
     keep_going: bool
     force: bool
+    operator: str
+    """Who starts the replay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +81,8 @@ class ReplayWork(UnitOfWork, Protocol):
         """Return the newest ``limit`` replays, the newest first."""
         ...
 
-    async def cancel_replay(self, replay_id: str) -> bool:
-        """Stop sending; return False if the replay has ended or does not exist."""
+    async def cancel_replay(self, replay_id: str, *, operator: str) -> bool:
+        """Stop sending, for ``operator``; return False if the replay has ended or does not exist."""
         ...
 
     async def claim_replays(self, leased_by: str, lease_s: float) -> Sequence[LeasedReplay]:

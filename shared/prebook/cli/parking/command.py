@@ -152,8 +152,8 @@ def _view_lines(view: DeadLetterView) -> Iterable[str]:
         yield f"{name:<16} {value}"
     yield from (f"header           {name}: {value}" for name, value in sorted(view.headers.items()))
     yield from (f"failure          {f.at.isoformat()} {f.cause} {f.replay} {f.error}" for f in view.failures)
-    yield from (f"note             {note.at.isoformat()} {note.text}" for note in view.notes)
-    yield from (f"version {v.number:<8} {v.reason}: {_payload_text(v.payload)}" for v in view.versions)
+    yield from (f"note             {note.at.isoformat()} {note.operator}: {note.text}" for note in view.notes)
+    yield from (f"version {v.number:<8} {v.operator}: {v.reason}: {_payload_text(v.payload)}" for v in view.versions)
     yield from (f"replay           {replay_id}" for replay_id in view.replays)
     yield f"payload          {_payload_text(view.payload)}"
 

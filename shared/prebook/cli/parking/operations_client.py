@@ -1,5 +1,7 @@
 """HTTP client of the running suite's operations service."""
 
+import getpass
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -7,13 +9,15 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from prebook.cli.suite_access import operations_url
+from prebook.cli.suite_access import find_operations
 from prebook.devstack import command_line
 from prebook.devstack.errors import UserError
 from prebook.http.client import create_http_client, limit_exchange
+from prebook.http.operator_guard import OPERATOR_HEADER
 from prebook.messaging.errors import Unreachable
 
 REQUEST_TIMEOUT_S = 30.0
+MAX_USER_NAME_CHARS = 64
 T = TypeVar("T")
 
 
@@ -39,8 +43,9 @@ async def stream_operations(path: str) -> AsyncIterator[bytes]:
 
 
 async def _call(response_type: type[T], method: str, path: str, body: Any, query: Mapping[str, Any]) -> T:
-    encoded, headers = (msgspec.json.encode(body), {"content-type": "application/json"}) if body else (None, {})
-    request = {"params": query, "content": encoded, "headers": headers}
+    request: dict[str, Any] = {"params": query}
+    if body:
+        request |= {"content": msgspec.json.encode(body), "headers": {"content-type": "application/json"}}
     async with _exchange(method, path, total_timeout_s=REQUEST_TIMEOUT_S, **request) as response:
         text = await response.aread()
     return msgspec.json.decode(text, type=response_type)
@@ -51,12 +56,15 @@ async def _exchange(
     method: str, path: str, *, total_timeout_s: float | None, **request: Any
 ) -> AsyncIterator[httpx.Response]:
     """Send one request and yield its response, whose body is still to be read. Raises UserError."""
-    url = operations_url()
+    operations = find_operations()
+    url = operations.url
+    authorization = {"authorization": f"Bearer {operations.token}", OPERATOR_HEADER: _user_name()}
+    headers = {**request.pop("headers", {}), **authorization}
     try:
         async with (
             limit_exchange(url, total_timeout_s),
             create_http_client() as client,
-            client.stream(method, url + path, **request) as response,
+            client.stream(method, url + path, headers=headers, **request) as response,
         ):
             if response.is_error:
                 raise _problem_error(response.status_code, await response.aread())
@@ -65,6 +73,11 @@ async def _exchange(
         raise UserError(
             f"operations does not answer: {error}", "`prebook doctor` shows which service is not ready"
         ) from error
+
+
+def _user_name() -> str:
+    """Return the name of the user of this machine, as operations records it."""
+    return re.sub(r"[^A-Za-z0-9_.@-]", "_", getpass.getuser())[:MAX_USER_NAME_CHARS]
 
 
 def _problem_error(status: int, text: bytes) -> UserError:

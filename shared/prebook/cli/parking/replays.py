@@ -116,7 +116,7 @@ def _view_lines(view: ReplayView) -> Iterable[str]:
     elif view.state is ReplayState.DRY_RUN:
         yield f"would send {view.messages} message(s) in batches of {batches}; nothing was sent, --apply sends them"
     else:
-        yield f"replay {view.id}: {view.state}{f' ({view.reason})' if view.reason else ''}"
+        yield f"replay {view.id} of {view.operator}: {view.state}{f' ({view.reason})' if view.reason else ''}"
         yield f"  {_counts_text(view)}; batches sent: {batches}"
     if view.duplicates:
         yield f"  {view.duplicates} were handled by the receiver before"

@@ -1,0 +1,92 @@
+"""Guard of an API for operators: a known host, the same origin, a bearer token, and bodies in JSON only.
+
+A web page that an operator visits can send requests to any address that the operator's machine reaches, and with DNS
+rebinding it can read the responses. It can neither send the token nor choose the host.
+
+Source: RFC 6750, Bearer Token Usage; OWASP, "Cross-Site Request Forgery Prevention"; RFC 9110, 15.5.16 and 15.5.20.
+"""
+
+import hmac
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request, Router
+from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
+
+from prebook.http.bodies import require_json
+from prebook.http.problems import Problem
+
+OPERATOR_HEADER = "prebook-operator"
+"""Name of the person, as the client states it; nothing proves it."""
+GUARD_STATUSES = (401, 403, 421)
+"""Statuses of the guard's refusals, in addition to 415 for a body that is not JSON."""
+STATED_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z")
+METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_OPERATOR_KEY = "prebook_operator"
+TOKEN_HINT = "send the token of an operator (PREBOOK_OPERATOR_TOKENS): Authorization: Bearer <token>"  # noqa: S105 - a hint
+
+
+def guard_operator_routes(
+    routes: Sequence[ControllerRouterHandler], tokens: Mapping[str, str], hosts: Collection[str]
+) -> Router:
+    """Return routes behind the guard.
+
+    ``tokens``: token of each operator by name; without one every request is refused. ``hosts``: names in lower case,
+    without ports, by which operators reach the service.
+    """
+
+    def guard(app: ASGIApp) -> ASGIApp:
+        async def check(scope: Scope, receive: Receive, send: Send) -> None:
+            request: Request[Any, Any, Any] = Request(scope)
+            _check_host(request.headers.get("host", ""), hosts)
+            _check_origin(request.headers.get("origin"), request.headers.get("host", ""))
+            name = _authenticate(request.headers.get("authorization", ""), tokens)
+            state: dict[str, Any] = scope  # type: ignore[assignment]  # Litestar's scope is a closed TypedDict
+            state[_OPERATOR_KEY] = _operator(name, request.headers.get(OPERATOR_HEADER))
+            if request.method in METHODS_WITH_BODY:
+                require_json(request.headers.get("content-type", ""))
+            await app(scope, receive, send)
+
+        return check
+
+    return Router("/", route_handlers=routes, middleware=[guard])
+
+
+def operator_of(request: Request[Any, Any, Any]) -> str:
+    """Return who made a request that the guard has let pass.
+
+    It is the name that the token belongs to and, if the client states one, a slash and the name of the person.
+    """
+    scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # Litestar's scope is a closed TypedDict
+    operator: str = scope[_OPERATOR_KEY]
+    return operator
+
+
+def _check_host(host: str, hosts: Collection[str]) -> None:
+    name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
+    if name.lower() not in hosts:
+        raise Problem(421, "unknown_host", f"this service is not {name!r}; PREBOOK_OPERATOR_HOSTS lists its names")
+
+
+def _check_origin(origin: str | None, host: str) -> None:
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        raise Problem(403, "foreign_origin", "web pages of other origins may not use this API")
+
+
+def _authenticate(authorization: str, tokens: Mapping[str, str]) -> str:
+    scheme, _, given = authorization.partition(" ")
+    # Every token is compared, so that the time of the response does not depend on which one matches.
+    matches = [name for name, token in tokens.items() if hmac.compare_digest(given.strip().encode(), token.encode())]
+    if scheme.lower() != "bearer" or not matches:
+        raise Problem(401, "unauthorized", TOKEN_HINT, headers={"www-authenticate": "Bearer"})
+    return matches[0]
+
+
+def _operator(name: str, stated: str | None) -> str:
+    if stated is None:
+        return name
+    if not STATED_NAME.match(stated):
+        raise Problem(400, "invalid_operator", f"{OPERATOR_HEADER} must match {STATED_NAME.pattern}")
+    return f"{name}/{stated}"
