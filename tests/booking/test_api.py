@@ -2,9 +2,11 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from prebook.booking.use_cases import book as book_module
 from prebook.booking.use_cases.book import RESPONSE_LEASE
 from prebook.contracts.plan import Coupling
 from prebook.contracts.pricing import FareRefused
@@ -20,6 +22,7 @@ from tests.booking.booking_suite import (
     key_header,
 )
 from tests.booking.memory import MemoryBooking
+from tests.conditions import poll_until
 
 REFUSING = Providers({"quote_fare": FareRefused(reason="too far")})
 
@@ -263,3 +266,50 @@ async def test_a_stored_booking_is_accepted_even_if_its_outcome_cannot_be_read(
     assert (first.status_code, first.json()["state"]) == (202, "requested")
     assert (second.status_code, second.json()["state"]) == (201, "confirmed")
     assert first.headers["location"] == second.headers["location"]
+
+
+async def test_a_rider_whose_providers_are_slow_is_answered_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book_module, "RESPONSE_TIMEOUT_S", 0.1)
+    providers = BlockingProviders()
+    suite = BookingSuite(Coupling.SYNC_API, providers=providers)
+    slow = await book(suite)
+    providers.released.set()
+
+    async def has_settled_response() -> bool:
+        return bool((await book(suite)).status_code == 201)
+
+    await poll_until(has_settled_response)
+    again = await book(suite)
+
+    assert (slow.status_code, slow.json()["state"]) == (202, "requested")
+    assert (again.status_code, again.json()["state"]) == (201, "confirmed")
+    assert slow.headers["location"] == again.headers["location"]
+
+
+async def test_a_rider_whose_booking_is_not_stored_in_time_is_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(book_module, "RESPONSE_TIMEOUT_S", 0.1)
+    suite = BookingSuite(Coupling.ONE_WAY)
+    released = asyncio.Event()
+    create = MemoryBooking.create
+
+    async def create_slowly(self: MemoryBooking, *arguments: Any) -> None:
+        await released.wait()
+        await create(self, *arguments)
+
+    monkeypatch.setattr(MemoryBooking, "create", create_slowly)
+    slow = await book(suite)
+    released.set()
+
+    async def is_stored() -> bool:
+        return len(suite.bookings) == 1
+
+    await poll_until(is_stored)
+    monkeypatch.undo()
+    again = await book(suite)
+
+    assert (slow.status_code, slow.json()["code"]) == (503, "response_timeout")
+    assert int(slow.headers["retry-after"]) >= 1
+    assert again.status_code == 202
+    assert len(suite.bookings) == 1, "the repeated request gets the booking of the first"

@@ -61,10 +61,13 @@ class MessagingGateway(Generic[U]):
         self._recovery = recovery
         self._observer = observer or NullObserver()
 
-    async def execute(self, command: Any, context: MessageContext) -> None:
+    async def execute(
+        self, command: Any, context: MessageContext, *, on_committed: Callable[[], None] = lambda: None
+    ) -> None:
         """Run a command's handler in one transaction. Returns once all inline replies are in.
 
-        Raises whatever the handler raises; then nothing has been committed.
+        ``on_committed`` is called after the commit, before the inline requests are sent. Raises whatever the handler
+        raises; then nothing has been committed.
         """
         spec = self._commands[type(command)]
         handler_context = HandlerContext(context.conversation_id, message_id="", plan=context.plan, now=context.now)
@@ -78,6 +81,7 @@ class MessagingGateway(Generic[U]):
                     raise
             else:
                 break
+        on_committed()
         await self._complete(requests)
 
     async def process(self, envelope: Envelope) -> Envelope | None:

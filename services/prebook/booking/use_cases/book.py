@@ -1,5 +1,6 @@
 """Use case: a rider books a ride. An Idempotency-Key creates one booking; repeated requests get the stored response."""
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
+import structlog
 
 from prebook.booking import metrics, process
 from prebook.booking.domain.booking import Booking, Ride, RiderKey
@@ -26,7 +28,7 @@ from prebook.contracts.ride import BookingState, StateChange
 from prebook.flows import FLOWS
 from prebook.http.problems import Problem, retry_later_problem
 from prebook.messaging.channel import Channel
-from prebook.messaging.errors import Unreachable
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.handlers import HandlerContext, HandlerFunction, HandlerResult
 from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import MessageContext
@@ -38,7 +40,12 @@ from prebook.runtime.service import ServiceContext
 RESPONSE_LEASE = timedelta(seconds=10)
 """Time for the first request to store its response; after that, a repeated request stores one instead."""
 
+RESPONSE_TIMEOUT_S = 8.0
+"""Seconds after which a rider is answered although the booking is not settled, or not even stored: before clients give
+up without an answer, and longer than the timeouts of all calls of a ride."""
+RETRY_AFTER_TIMEOUT_S = 2.0
 MAX_RECENT_KEYS = 20_000
+log = structlog.get_logger()
 RATE_LIMITED = "rate_limit_exceeded"
 OVERLOADED = "overloaded"
 LOOKUP_LIMITED_CODES = frozenset({RATE_LIMITED, OVERLOADED})
@@ -103,7 +110,15 @@ class BookRide:
             )
         fingerprint = fingerprint_of(request)
         end_insert = self._load_shedder.begin_insert(rider_key, rider_waits=self._rider_waits(transition))
-        return await self._tasks.run_shielded(self._serve(transition, fingerprint, trace, now, end_insert))
+        stored = asyncio.Event()
+        serving = self._tasks.start(self._serve(transition, fingerprint, trace, now, end_insert, stored=stored))
+        await asyncio.wait({serving}, timeout=RESPONSE_TIMEOUT_S)
+        if serving.done():
+            return serving.result()
+        serving.add_done_callback(_retrieve_error)
+        if stored.is_set():
+            return response_of(transition.booking)
+        raise retry_later_problem(503, "response_timeout", "the booking takes longer than usual", RETRY_AFTER_TIMEOUT_S)
 
     def _check_admission(self, request: BookingRequest, transition: BookingTransition, now: datetime) -> Problem | None:
         settings = self._settings
@@ -168,9 +183,11 @@ class BookRide:
         trace: TraceContext,
         now: datetime,
         end_insert: Callable[[], None],
+        *,
+        stored: asyncio.Event,
     ) -> StoredResponse:
         try:
-            return await self._create(transition, fingerprint, trace, now)
+            return await self._create(transition, fingerprint, trace, now, stored)
         except DuplicateKey:
             # Record and booking commit together: if there is no record, it has been purged.
             return await self._repeat_response(transition.booking.rider_key, fingerprint, otherwise=_key_used())
@@ -178,9 +195,14 @@ class BookRide:
             end_insert()
 
     async def _create(
-        self, transition: BookingTransition, fingerprint: bytes, trace: TraceContext, now: datetime
+        self,
+        transition: BookingTransition,
+        fingerprint: bytes,
+        trace: TraceContext,
+        now: datetime,
+        stored: asyncio.Event,
     ) -> StoredResponse:
-        """Store the booking and return its response.
+        """Store the booking, set ``stored``, and return its response.
 
         Without inline replies the response is computed first, so that it is stored in the same transaction.
         """
@@ -190,7 +212,9 @@ class BookRide:
             key=booking.rider_key, booking_id=booking.id, fingerprint=fingerprint, created_at=now, response=response
         )
         await self._gateway.execute(
-            CreateBooking(transition, record), MessageContext(booking.id, booking.plan, trace, now)
+            CreateBooking(transition, record),
+            MessageContext(booking.id, booking.plan, trace, now),
+            on_committed=stored.set,
         )
         metrics.count_decision(metrics.ADMITTED)
         self._recent_keys.add(booking.rider_key)
@@ -218,6 +242,12 @@ class BookRide:
             if booking is None:
                 raise _in_progress()
             return await work.store_response(record.key, response_of(booking))
+
+
+def _retrieve_error(serving: asyncio.Task[StoredResponse]) -> None:
+    """Log the error of a booking whose rider has been answered already."""
+    if not serving.cancelled() and (error := serving.exception()):
+        log.warning("booking failed after its response", error=error_summary(error))
 
 
 def fingerprint_of(request: BookingRequest) -> bytes:
