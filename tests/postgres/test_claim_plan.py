@@ -111,9 +111,7 @@ async def count_backlog_pages(database: Connection, statistics: str, backlog: in
     await database.execute(INSERT_WAITING, "", backlog, KEYS)
     insert = await _count_pages(database, *_insert_statement(f"new {statistics} {backlog}"))
     claim = await _count_pages(database, CLAIM)
-    mark = await _count_pages(
-        database, compile_statement(MARK_SENT)[0].replace("$1", await _claimed_array(database)).replace("$2", "'me'")
-    )
+    mark = await _count_pages(database, await _mark_statement(database))
     assert await database.fetchval("SELECT count(*) FROM outbox WHERE state = 'sent'") == BATCH
     await database.execute("TRUNCATE outbox")
     return {"insert": insert, "claim": claim, "mark": mark}
@@ -126,6 +124,16 @@ def _insert_statement(name: str) -> tuple[str, Sequence[Any]]:
     values = writes.values(Handoff("me", timedelta(seconds=60), 2, offered))
     sql, names, _ = compile_statement(flush_statement(writes.parts))
     return sql, [values[each] for each in names]
+
+
+async def _mark_statement(database: Connection) -> str:
+    """Return the statement that marks the claimed rows as sent, with its values as literals."""
+    sql, names, _ = compile_statement(MARK_SENT)
+    claimed = await _claimed_array(database)
+    literals = {"seqs": claimed, "positions": claimed, "owner": "'me'"}
+    for number, name in enumerate(names, 1):
+        sql = sql.replace(f"${number}", literals[name])
+    return sql
 
 
 async def _claimed_array(database: Connection) -> str:

@@ -26,10 +26,11 @@ CLAIM = text("""
     SELECT * FROM claim_outbox(
         :owner, :limit, make_interval(secs => :lease_s), CAST(:full_routes AS text[]), CAST(:tracked AS bigint[]))""")
 # Fenced by claimed_by: a relay whose lease has ended changes nothing about a row that another one has claimed since.
-# seqs come in the order of their confirms. A few hundred at most, so finding a position costs microseconds.
+# seqs are sorted, so that width_bucket finds the position of each by a binary search: array_position, which searches
+# one by one, took half as long again for 1,000 rows.
 MARK_SENT = _statement("""
     UPDATE outbox SET state = {SENT}, sent_at = now(), claimed_until = NULL,
-        sent_position = array_position(CAST(:seqs AS bigint[]), seq)
+        sent_position = (CAST(:positions AS integer[]))[width_bucket(seq, CAST(:seqs AS bigint[]))]
     WHERE state = {WAITING} AND seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
 RESCHEDULE = _statement("""
     UPDATE outbox SET not_before = now() + make_interval(secs => :delay_s), claimed_until = NULL,
@@ -118,7 +119,13 @@ class SqlOutbox(Outbox, PendingReplies):
         await self._execute(RELEASE_ORPHANED, owner=self.owner)
 
     async def mark_sent(self, seqs: Collection[int]) -> None:
-        await self._execute(MARK_SENT, seqs=list(seqs), owner=self.owner)
+        confirmed = sorted((seq, position) for position, seq in enumerate(seqs, 1))
+        await self._execute(
+            MARK_SENT,
+            seqs=[seq for seq, _ in confirmed],
+            positions=[position for _, position in confirmed],
+            owner=self.owner,
+        )
 
     async def reschedule(
         self, row: LeasedRow, error: str, *, delay_s: float, refused: bool, message: Envelope | None = None
