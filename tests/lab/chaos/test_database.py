@@ -24,6 +24,9 @@ INSERT_MESSAGE = """
     INSERT INTO {}.outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key,
         claimed_by)
     VALUES ($1, $2, $3, $4, 'broker', '', now(), $4, $5) RETURNING seq"""
+INSERT_RECORD = """
+    INSERT INTO booking.idempotency_record (key, rider_id, booking_id, fingerprint, created_at)
+    VALUES ('k', 'r', 'bk_1', '', now())"""
 INSERT_RECEIVED = "INSERT INTO {}.inbox (message_id, flow, conversation_id, reply) VALUES ($1, $2, $3, $4)"
 INSERT_PENDING_REPLY = """
     INSERT INTO {}.pending_reply (request_id, flow, conversation_id, message, due_at)
@@ -136,7 +139,7 @@ async def test_every_effect_without_a_booking_is_found(url: str, connection: "Co
         "INSERT INTO notification.delivery (booking_id, notice, rider_id, text) VALUES ('bk_1', 'confirmed', 'r', '')"
     )
     await connection.execute("INSERT INTO notification.notified VALUES ('bk_1', 'confirmed')")
-    await connection.execute("INSERT INTO booking.idempotency_record VALUES ('k', 'bk_1', '', now())")
+    await connection.execute(INSERT_RECORD)
     for service in SERVICES:
         await add_messages(connection, f"of {service}", sender=service)
         await receive(connection, service, f"for {service}", "quote_fare")

@@ -103,6 +103,16 @@ def test_a_slow_ride_without_a_fault_shows_an_overload() -> None:
     assert unexplained(failed.with_changes(slow=checks), fault("broker_kill", 0.0, 1.0)) == 0
 
 
+def test_a_slow_response_to_a_ride_that_waits_shows_an_overload() -> None:
+    failed = with_end(flawless_run(), 0, BookingState.FAILED, "no fare: timeout", when=2.0, label="sync_api")
+    slow = [failed.samples[0], msgspec.structs.replace(failed.samples[1], response_ms=900.0), failed.samples[2]]
+    run = failed.with_changes(samples=slow)
+    assert unexplained(run) == 0
+    assert unexplained(run, fault("link_slow_matching_database", 0.0, 3.0)) == 0
+    assert unexplained(run, fault("pause_booking", 1.0, 1.0)) == 0, "booking takes part in the call"
+    assert unexplained(run, fault("kill_booking", 3.5, 1.0)) == 1, "a fault of booking slowed the response"
+
+
 def test_a_skewed_clock_explains_deadlines_that_passed_too_early() -> None:
     run = with_end(flawless_run(), 0, *EXPIRED, when=40.0)
     assert unexplained(run, fault("clock_skew_pricing", 2.0, 25.0)) == 0

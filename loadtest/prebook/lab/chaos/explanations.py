@@ -13,7 +13,7 @@ from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import BookingState
 from prebook.flows import ASK_FLEET, FIND_DRIVER, FLOWS, QUOTE_FARE, SERVICES
 from prebook.lab.chaos.evidence import InjectedFault
-from prebook.lab.chaos.slowness import SlowPeriod
+from prebook.lab.chaos.slowness import SLOW_RESPONSE_S, SlowPeriod
 from prebook.lab.faults.catalogue import FAULT_CATALOGUE
 from prebook.lab.faults.effects import TRANSPORT_OF_COUPLING, WAITING_COUPLINGS, FaultEffect, Transport, effect_of
 from prebook.lab.ledger.accounts import RideAccount
@@ -80,20 +80,31 @@ def fault_periods(faults: Iterable[InjectedFault], started_at: datetime) -> tupl
 
 
 def overload_periods(
-    slow: Iterable[SlowPeriod], accounts: Iterable[RideAccount], faults: Sequence[FaultPeriod]
+    slow: Iterable[SlowPeriod], accounts: Sequence[RideAccount], faults: Sequence[FaultPeriod]
 ) -> tuple[FaultPeriod, ...]:
     """Return the periods in which the machine was overloaded: work was slow that no fault of ``faults`` slowed down.
 
-    Work: ``slow`` checks, and rides of ``accounts`` that made no synchronous call and took SLOW_RIDE_S or longer. An
-    overload delays synchronous calls between all services, also shortly before and after it was observed.
+    Work: ``slow`` checks; of the rides that make no synchronous call, responses to their riders that took
+    SLOW_RESPONSE_S or longer, and outcomes that took SLOW_RIDE_S or longer. An overload delays synchronous calls
+    between all services, also shortly before and after it was observed.
     """
     margin = timedelta(seconds=CIRCUIT_MARGIN_S)
+    checks = [*slow, *slow_responses(accounts)]
     periods = [
-        *(check_period(found) for found in slow if not is_check_delayed(found, faults, margin)),
+        *(check_period(found) for found in checks if not is_check_delayed(found, faults, margin)),
         *(waiting_period(account) for account in accounts if is_slow_ride(account, faults)),
     ]
     effect = FaultEffect(frozenset(SERVICES), frozenset({Transport.HTTP}))
     return tuple(FaultPeriod("overload", Period(start - margin, end + margin), effect) for start, end in periods)
+
+
+def slow_responses(accounts: Iterable[RideAccount]) -> Iterator[SlowPeriod]:
+    """Yield the slow responses of booking to requests for which it calls no other service."""
+    for account in accounts:
+        response_ms = account.sample.response_ms or 0.0
+        if is_waiting_ride(account) and response_ms >= SLOW_RESPONSE_S * 1e3:
+            start = account.sample.intended_at
+            yield SlowPeriod("booking", start, start + timedelta(milliseconds=response_ms))
 
 
 def check_period(check: SlowPeriod) -> Period:
