@@ -186,6 +186,22 @@ async def test_connections_above_the_limit_get_503_or_a_reset() -> None:
     assert good.status == 200
 
 
+async def test_a_connection_that_is_kept_alive_makes_room_for_a_new_one() -> None:
+    async with serve_raw(limits=replace(LIMITS, max_connections=2)) as server, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connect()) for _ in range(2)]
+        for client in clients:
+            await client.send(OK)
+            await client.receive()
+            tick = server.registry.tick
+            await wait_until(lambda: server.registry.tick > tick)  # noqa: B023 - awaited here
+        (new,) = await server.ask(OK)
+        assert new.status == 200
+        await clients[0].wait_closed()
+        await clients[1].send(OK)
+        assert [one.status for one in await clients[1].receive()] == [200]
+    assert not server.refused
+
+
 async def test_a_client_that_does_not_read_is_reset() -> None:
     async with serve_raw([large], limits=HURRIED) as server, server.connect(receive_buffer=4096) as client:
         await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")

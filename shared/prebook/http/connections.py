@@ -10,6 +10,7 @@ from math import ceil
 from typing import Protocol
 
 import structlog
+from uvicorn.protocols.http.flow_control import FlowControl
 
 KIB = 1024
 RESERVED_DESCRIPTORS = 256
@@ -48,6 +49,17 @@ class HttpLimits:
     """Precision of all timeouts."""
 
 
+class HoldingFlow(FlowControl):
+    """Flow control that an application cannot release while requests wait for their turn."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        """Read on, unless requests wait for their turn."""
+        if not self.held:
+            super().resume_reading()
+
+
 class Connection(Protocol):
     """A connection as its registry sees it."""
 
@@ -55,6 +67,10 @@ class Connection(Protocol):
     """The server's port."""
     deadline: int
     """Tick at which ``expire`` is due."""
+
+    @property
+    def is_kept_alive(self) -> bool:
+        """Whether the connection has served requests and waits for another one."""
 
     def expire(self) -> None:
         """Close the connection, or refuse what has not arrived in time."""
@@ -101,6 +117,19 @@ class Connections:
     def excess(self, port: int) -> int:
         """Return by how many connections a port is above its limit, or a negative number."""
         return self._open_by_port[port] - self.limits.max_connections
+
+    def close_idle(self, port: int) -> bool:
+        """Close the connection that was kept alive longest, to make room. Returns whether there was one.
+
+        Otherwise a client could take all connections with one request for each.
+        """
+        idle = [each for each in self._open if each.port == port and each.is_kept_alive]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda each: each.deadline)
+        oldest.expire()
+        oldest.deadline = NEVER
+        return True
 
     def report(self, code: str) -> None:
         """Count a refusal. One log line per code tells of the first, and one per interval of the number since then."""

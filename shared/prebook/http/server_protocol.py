@@ -11,11 +11,10 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from prebook.http.connections import KIB, MAX_REFUSED_CONNECTIONS, NEVER, Connections
+from prebook.http.connections import KIB, MAX_REFUSED_CONNECTIONS, NEVER, Connections, HoldingFlow
 from prebook.http.problems import Problem
 from prebook.http.refusals import (
     REQUEST_TIMEOUT,
@@ -36,17 +35,6 @@ _HEAD = "in the head of a request"
 _BODY = "in the body of a request"
 _ENDED = "nothing is read any more: the client sent `Connection: close`, or a request was refused"
 """Where a connection is in what it reads."""
-
-
-class _Flow(FlowControl):
-    """Flow control that an application cannot release while requests wait for their turn."""
-
-    held = False
-
-    def resume_reading(self) -> None:
-        """Read on, unless requests wait for their turn."""
-        if not self.held:
-            super().resume_reading()
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -86,11 +74,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Register the connection, or refuse it above the limit."""
         super().connection_made(transport)
-        self.flow: _Flow = _Flow(transport)
+        self.flow: HoldingFlow = HoldingFlow(transport)
         self.port = (self.server and self.server[1]) or 0
         self._registry.add(self)
         excess = self._registry.excess(self.port)
-        if excess <= 0:
+        if excess <= 0 or self._registry.close_idle(self.port):
             self.deadline = self._registry.tick + self._registry.head_ticks
         elif excess <= MAX_REFUSED_CONNECTIONS:
             self._refuse(TOO_MANY_CONNECTIONS)
@@ -316,6 +304,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.write_eof()
 
     # Deadlines
+
+    @property
+    def is_kept_alive(self) -> bool:
+        """Whether the connection has served requests and waits for another one."""
+        return self._phase is _IDLE and self.deadline != NEVER and self.cycle is not None
 
     def expire(self) -> None:
         """Refuse a request that has not arrived in time, or close a connection without one."""
