@@ -42,6 +42,7 @@ class Delivery:
     routing_key: str
     message_id: str | None = None
     user_id: str | None = None
+    redelivered: bool = False
     timestamp: datetime | None = None
     channel: OpenChannel = field(default_factory=OpenChannel)
 
