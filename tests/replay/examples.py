@@ -14,7 +14,9 @@ from prebook.replay.archived_message import ArchivedMessage
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def archived_event(number: int = 0, *, booking: str = "b1", minutes: float = 0.0, **headers: str) -> ArchivedMessage:
+def archived_event(
+    number: int = 0, *, booking: str = "b1", minutes: float = 0.0, user: str = "prebook_booking", **headers: str
+) -> ArchivedMessage:
     """Return the event ``booking_ended`` with its event time ``minutes`` after noon and ``number`` as its offset.
 
     ``headers``, written with _ for -, are added or replace those of the event.
@@ -33,7 +35,7 @@ def archived_event(number: int = 0, *, booking: str = "b1", minutes: float = 0.0
     changes = {name.replace("_", "-"): value for name, value in headers.items()}
     archived_headers = {**wire.headers, "x-stream-offset": str(number), **changes}
     return ArchivedMessage(
-        number, addresses.event_routing_key("booking_ended"), WireMessage(archived_headers, wire.body)
+        number, addresses.event_routing_key("booking_ended"), WireMessage(archived_headers, wire.body), user
     )
 
 

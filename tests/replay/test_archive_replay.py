@@ -18,6 +18,7 @@ from prebook.replay.eligibility import IneligibleReason, ReplayPolicy
 from prebook.replay.receivers import NotSubscribed, Receiver, event_receivers
 from prebook.replay.redelivery import marked_as_replay
 from prebook.topology.model import suite_topology
+from prebook.topology.sender_check import sender_check
 from tests.replay.examples import NOON, archived_event
 
 TOPOLOGY = suite_topology(())
@@ -32,6 +33,7 @@ def planned(messages: Sequence[ArchivedMessage], *receivers: Receiver, **policy:
         policy=ReplayPolicy(now=NOON + timedelta(hours=1), inbox_dedup_s=DAY_S, **policy),
         apply=True,
         rate_per_s=1.0,
+        check_sender=sender_check(TOPOLOGY),
     )
     replay = ArchiveReplay(ArchiveSelection(), options)
     for message in messages:
@@ -144,3 +146,17 @@ def test_the_status_counts_messages_by_type_and_copies_separately() -> None:
 def test_the_status_of_an_empty_archive_has_no_offsets_and_times() -> None:
     status = ArchiveTally().status(ArchiveRetention(max_age="7D", max_bytes=1, segment_bytes=1))
     assert (status.messages, status.first_offset, status.last_occurred_at) == (0, None, None)
+
+
+@pytest.mark.parametrize("user", ["", "prebook_notification", "prebook_archive_reader"])
+def test_a_forged_message_is_left_out_and_hides_no_original(user: str) -> None:
+    replay = planned([archived_event(1, user=user), archived_event(1), archived_event(2)], PRICING)
+    assert [redelivery.message.user for redelivery in replay.redeliveries] == ["prebook_booking"] * 2
+    report = replay.report()
+    assert (report.messages, report.forbidden, report.unsent) == (2, 1, ())
+
+
+def test_a_message_whose_headers_name_another_flow_is_left_out_for_services_only() -> None:
+    forged = archived_event(1, prebook_kind="reply", prebook_flow="quote_fare")
+    assert planned([forged], PRICING).report().forbidden == 1
+    assert planned([forged], FOREIGN_QUEUE).report().messages == 1

@@ -18,6 +18,8 @@ from prebook.replay.archive_selection import ArchiveSelection
 from prebook.replay.archived_message import ArchivedMessage
 from prebook.replay.eligibility import ReplayPolicy
 from prebook.replay.receivers import Receiver
+from prebook.topology.model import suite_topology
+from prebook.topology.sender_check import sender_check
 from tests.replay.examples import NOON, archived_event
 
 PRICING = Receiver("pricing.events", "pricing")
@@ -65,7 +67,13 @@ class MemoryBroker(Publisher):
 
     async def replay(self, *, apply: bool = True) -> ArchiveReplayReport:
         policy = ReplayPolicy(now=NOON + timedelta(hours=1), inbox_dedup_s=24 * 3600.0)
-        options = ArchiveReplayOptions(receivers=[PRICING], policy=policy, apply=apply, rate_per_s=1000.0)
+        options = ArchiveReplayOptions(
+            receivers=[PRICING],
+            policy=policy,
+            apply=apply,
+            rate_per_s=1000.0,
+            check_sender=sender_check(suite_topology(())),
+        )
         ports = ArchiveReplayPorts(
             read_archive=self.read,
             open_publisher=self.open,

@@ -45,6 +45,7 @@ from prebook.replay.receivers import NotSubscribed, Receiver, event_receivers
 from prebook.runtime import paths
 from prebook.runtime.retention import INBOX_DEDUP_S
 from prebook.topology.model import suite_topology
+from prebook.topology.sender_check import sender_check
 
 TIME_HINT = "write it as 2026-11-24T08:00:00Z"
 AUDIT_FILE = "replays.jsonl"
@@ -176,6 +177,7 @@ def replay(
         policy=policy,
         apply=apply,
         rate_per_s=rate,
+        check_sender=sender_check(suite_topology(())),
         requested_by=getpass.getuser(),
     )
     report = command_line.run_interruptible(_run(ArchiveReplay(selection, options), find_archive()))
@@ -229,6 +231,8 @@ def _report_lines(report: ArchiveReplayReport) -> Iterable[str]:
     selected = f"{report.messages} messages selected, {report.without_receiver} of them without a receiver"
     yield f"{report.id} ({report.state}): {selected}"
     yield f"to {', '.join(report.receivers)}: {report.sent} of {report.redeliveries} sent"
+    if report.forbidden:
+        yield f"left out: {report.forbidden} messages whose senders may not send them to the receivers"
     if report.duplicates is not None:
         label = "would take effect" if report.state is ArchiveReplayState.DRY_RUN else "took effect"
         counts = f"{label}: {report.new_effects}; unconfirmed: {report.unconfirmed}"

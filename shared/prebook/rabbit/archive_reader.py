@@ -143,4 +143,4 @@ def _archived_message(message: AbstractIncomingMessage) -> ArchivedMessage:
     offset = message.headers[STREAM_OFFSET]
     if not isinstance(offset, int):
         raise TypeError(f"a stream offset is an integer, not {offset!r}")
-    return ArchivedMessage(offset, message.routing_key or "", from_amqp(message))
+    return ArchivedMessage(offset, message.routing_key or "", from_amqp(message), message.user_id or "")

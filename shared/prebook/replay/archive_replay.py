@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 
+from prebook.messaging import addresses
+from prebook.messaging.errors import ForbiddenSender
 from prebook.replay.archive_report import ArchiveReplayReport, ArchiveReplayState, ReplayEffects, UnsentMessages
 from prebook.replay.archive_selection import ArchiveSelection, OriginalFilter
 from prebook.replay.archived_message import ArchivedMessage, decoding_error
 from prebook.replay.eligibility import IneligibleReason, ReplayPolicy, ineligible_reason
 from prebook.replay.receivers import ArchiveRedelivery, Receiver
 from prebook.replay.redelivery import marked_as_replay
+from prebook.topology.sender_check import MessageOrigin, SenderCheck
 
 MAX_REDELIVERIES = 100_000
 """Redeliveries that one replay may hold in memory."""
@@ -25,13 +28,15 @@ class ArchiveReplayOptions:
     """Options of a replay.
 
     ``policy``: eligibility; its ``now`` is the time of the request. ``apply``: send; otherwise a dry run.
-    ``rate_per_s``: redeliveries per second. ``requested_by``: account named in the audit line.
+    ``rate_per_s``: redeliveries per second. ``requested_by``: account named in the audit line. ``check_sender``: check
+    that the services' consumers make: a replay must not lend its account to a message that they refused.
     """
 
     receivers: Sequence[Receiver]
     policy: ReplayPolicy
     apply: bool
     rate_per_s: float
+    check_sender: SenderCheck
     requested_by: str = ""
 
 
@@ -48,6 +53,7 @@ class ArchiveReplay:
     state: ArchiveReplayState = ArchiveReplayState.DRY_RUN
     messages: int = 0
     without_receiver: int = 0
+    forbidden: int = 0
     redeliveries: list[ArchiveRedelivery] = field(default_factory=list)
     unsent: Counter[str] = field(default_factory=Counter)
     sent: int = 0
@@ -59,10 +65,16 @@ class ArchiveReplay:
 
         Raises SelectionTooLarge.
         """
-        if not (self.selection.matches(message) and self._is_original(message)):
+        if not self.selection.matches(message):
+            return
+        subscribing = [receiver for receiver in self.options.receivers if receiver.subscribes_to(message)]
+        subscribers = [receiver for receiver in subscribing if self._may_be_sent(message, receiver)]
+        if subscribing and not subscribers:  # before the filter of copies, so that a forgery hides no original
+            self.forbidden += 1
+            return
+        if not self._is_original(message):
             return
         self.messages += 1
-        subscribers = [receiver for receiver in self.options.receivers if receiver.subscribes_to(message)]
         if not subscribers:
             self.without_receiver += 1
             return
@@ -89,6 +101,7 @@ class ArchiveReplay:
             receivers=tuple(receiver.queue for receiver in self.options.receivers),
             messages=self.messages,
             without_receiver=self.without_receiver,
+            forbidden=self.forbidden,
             redeliveries=len(self.redeliveries),
             sent=self.sent,
             duplicates=effects.duplicates if effects else None,
@@ -96,6 +109,16 @@ class ArchiveReplay:
             unconfirmed=effects.unconfirmed if effects else None,
             unsent=tuple(UnsentMessages(reason=reason, messages=n) for reason, n in sorted(self.unsent.items())),
         )
+
+    def _may_be_sent(self, message: ArchivedMessage, receiver: Receiver) -> bool:
+        """Return whether the sender may send the message to this queue; a queue of no service decides itself."""
+        origin = MessageOrigin(addresses.EVENTS, message.routing_key, message.user)
+        try:
+            if receiver.service:
+                self.options.check_sender(receiver.queue, origin, message.headers)
+        except ForbiddenSender:
+            return False
+        return True
 
     def _ineligible_text(self, message: ArchivedMessage, subscribers: Sequence[Receiver]) -> str:
         """Return why ``message`` may not be sent; empty if it may.

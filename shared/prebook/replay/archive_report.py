@@ -138,6 +138,8 @@ class ArchiveReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     """Number of selected messages, each counted once."""
     without_receiver: int
     """Number of selected messages that no chosen receiver subscribes to."""
+    forbidden: int = 0
+    """Number of further messages that are left out, because their senders may not send them to the receivers."""
     redeliveries: int
     sent: int
     duplicates: int | None

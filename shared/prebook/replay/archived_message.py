@@ -17,11 +17,15 @@ from prebook.messaging.headers import (
 
 @dataclass(frozen=True, slots=True)
 class ArchivedMessage:
-    """A message of the archive with its offset and the routing key that it was published with."""
+    """A message of the archive with its offset and the routing key that it was published with.
+
+    ``user``: broker user that published it; empty if the message does not name it.
+    """
 
     offset: int
     routing_key: str
     wire: WireMessage
+    user: str = ""
 
     @property
     def headers(self) -> Mapping[str, str]:
