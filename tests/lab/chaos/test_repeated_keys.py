@@ -96,6 +96,7 @@ def test_a_rider_knows_the_best_of_all_attempts() -> None:
     assert merged(409, refused) == (None, None)
     assert merged(503, in_progress) == (None, None)
     assert merged(503, refused) == (503, None)
+    assert merged(503, refused._replace(code="response_timeout")) == (None, None)
     assert merged(500, refused) == (500, None)
     assert merged(503, other) == (503, None)
     assert merged(202, accepted)[0] == 202

@@ -13,6 +13,7 @@ from prebook.lab.chaos.explanations import Period, union_s
 from prebook.lab.chaos.judge import ChaosVerdict, judge
 from prebook.lab.chaos.slowness import SlowPeriod
 from prebook.lab.load.plans import PLANS
+from prebook.lab.load.samples import RefusalSample
 from tests.lab.chaos.evidence_builder import RunRecords, dead_letter, flawless_run, with_end
 from tests.lab.ledger.accounts_builder import START, at, delivery_of
 
@@ -170,6 +171,20 @@ def test_a_request_without_a_response_is_counted_and_needs_a_fault_of_booking() 
         assert verdict.ok, verdict.problems
         assert verdict.result.silent == 1
     assert not judge(run.with_changes(faults=[fault("kill_booking", 20.0, 4.0)]).evidence).ok
+
+
+@pytest.mark.parametrize("code", ["response_timeout", "unavailable"])
+def test_a_refusal_that_leaves_the_booking_open_needs_a_fault_if_there_is_one(code: str) -> None:
+    run = flawless_run()
+    refusal = RefusalSample(status=503, at_s=8.0, retry_after_s=1.0, reason=code)
+    samples = [msgspec.structs.replace(run.samples[0], status=503, refusals=(refusal,)), *run.samples[1:]]
+    booked = run.with_changes(samples=samples)
+    assert judge(booked.evidence).result.unexplained == 1
+    assert judge(booked.with_changes(faults=[fault("link_response_loss_booking_database", 0.0, 4.0)]).evidence).ok
+    certain = msgspec.structs.replace(refusal, reason="overloaded")
+    samples[0] = msgspec.structs.replace(samples[0], refusals=(certain,))
+    contradiction = run.with_changes(samples=samples, faults=[fault("kill_booking", 0.0, 4.0)])
+    assert not judge(contradiction.evidence).ok, "no fault excuses a refusal that says that nothing was stored"
 
 
 def with_unreceived(flow: str) -> RunRecords:

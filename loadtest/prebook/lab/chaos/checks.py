@@ -10,7 +10,13 @@ from prebook.lab.chaos.callbacks import find_callback_violations
 from prebook.lab.chaos.database import DriverAssignment
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.response_checks import check_cancellations, check_repeated_keys, check_statuses
-from prebook.lab.chaos.unanswered_checks import check_ends, check_offers, check_receipts, check_silence
+from prebook.lab.chaos.unanswered_checks import (
+    check_ends,
+    check_offers,
+    check_receipts,
+    check_silence,
+    check_uncertain_refusals,
+)
 from prebook.lab.chaos.violations import Violation, ViolationKind
 from prebook.lab.ledger import discrepancies
 from prebook.lab.ledger.accounts import RideAccount
@@ -197,6 +203,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     check_cancellations,
     check_repeated_keys,
     check_silence,
+    check_uncertain_refusals,
     check_ends,
     check_receipts,
     check_offers,

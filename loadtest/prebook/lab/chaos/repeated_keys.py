@@ -15,7 +15,7 @@ import msgspec
 from prebook.contracts.booking import BookingRequest
 from prebook.lab.ledger.accounts import group_by
 from prebook.lab.load.generator import PreparedRequest
-from prebook.lab.load.samples import ACCEPTED_STATUSES, REFUSED_STATUSES, Sample
+from prebook.lab.load.samples import ACCEPTED_STATUSES, REFUSED_STATUSES, UNCERTAIN_CODES, Sample
 
 IN_PROGRESS_STATUS = 409
 REUSED_STATUS = 422
@@ -103,7 +103,7 @@ def merge_attempt(sample: Sample, attempts: Sequence[Repetition]) -> Sample:
                 sample, status=attempt.status, booking_id=attempt.booking_id, error=None, response_ms=sample.response_ms
             )
     statuses = {sample.status, *(attempt.status for attempt in attempts)}
-    if statuses & {None, IN_PROGRESS_STATUS}:
+    if statuses & {None, IN_PROGRESS_STATUS} or UNCERTAIN_CODES & {attempt.code for attempt in attempts}:
         return msgspec.structs.replace(sample, status=None, error=sample.error or "in progress", response_ms=None)
     return sample
 

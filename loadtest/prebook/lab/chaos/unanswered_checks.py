@@ -106,6 +106,15 @@ def check_silence(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(ViolationKind.UNEXPLAINED, account.sample.key, detail)
 
 
+def check_uncertain_refusals(evidence: Evidence) -> Iterator[Violation]:
+    """Every request that was booked, though its refusal left that open, met a fault that can have caused it."""
+    unanswered = Unanswered(evidence)
+    for account in evidence.reconciliation.accounts:
+        if account.row and account.sample.is_uncertain and not unanswered.is_silence_explained(account):
+            detail = f"booked, but answered with {account.sample.status}, and no injected fault can have caused it"
+            yield Violation(ViolationKind.UNEXPLAINED, account.row.booking_id, detail)
+
+
 def check_receipts(evidence: Evidence) -> Iterator[Violation]:
     """Every message that was sent reached its receiver's inbox, unless a fault kept it away until its deadline.
 

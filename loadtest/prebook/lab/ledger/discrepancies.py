@@ -78,8 +78,8 @@ def duplicate_notification(account: RideAccount) -> str | None:
 
 
 def booked_after_refusal(account: RideAccount) -> str | None:
-    """Return the detail if a refused request has a booking all the same."""
-    if account.sample.refused and account.row:
+    """Return the detail if a request has a booking all the same that was refused for certain."""
+    if account.sample.refused and not account.sample.is_uncertain and account.row:
         return f"refused with status {account.sample.status}, yet booking has a row in state {account.row.state}"
     return None
 

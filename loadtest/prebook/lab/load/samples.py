@@ -7,6 +7,9 @@ import msgspec
 
 ACCEPTED_STATUSES = frozenset({201, 202})
 REFUSED_STATUSES = frozenset({429, 503})
+UNCERTAIN_CODES = frozenset({"response_timeout", "unavailable"})
+"""Codes of refusals after which the booking may have been made: booking waited too long, or lost the database while it
+stored the booking. The rider repeats the request with its key. Every other refusal says that nothing was stored."""
 OUT_OF_DESCRIPTORS = "out_of_descriptors"
 """Error of a request that was not sent, because the generator's process has no file descriptor left."""
 
@@ -65,6 +68,11 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     def accepted(self) -> bool:
         """Whether the last attempt was accepted with 201 or 202."""
         return self.status in ACCEPTED_STATUSES
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the last attempt was refused in a way that leaves open whether there is a booking."""
+        return self.refused and bool(self.refusals) and self.refusals[-1].reason in UNCERTAIN_CODES
 
     @property
     def refused(self) -> bool:
