@@ -39,8 +39,8 @@ SERVICE_ROWS = (
         vehicle_class, passengers, plan, state, history)
     VALUES ('b', 'k', 'r', 1, 1, 2, 2, now(), 'xl', 1, '{}', 'requested', '[]')""",
     """
-    INSERT INTO booking.idempotency_record (key, booking_id, fingerprint, created_at)
-    VALUES ('k', 'b', '', now())""",
+    INSERT INTO booking.idempotency_record (key, rider_id, booking_id, fingerprint, created_at)
+    VALUES ('k', 'r', 'b', '', now())""",
     "INSERT INTO booking.token_window (campaign, started_at, tokens_taken) VALUES ('launch', now(), 1)",
     "INSERT INTO pricing.discount_grant (booking_id, state) VALUES ('b', 'granted')",
     "INSERT INTO matching.auction (booking_id, closed, late_offers, document) VALUES ('b', false, 0, '{}')",
