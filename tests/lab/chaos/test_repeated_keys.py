@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from prebook.lab.chaos.judge import judge
-from prebook.lab.chaos.repeated_keys import Repetition, merge_attempts
+from prebook.lab.chaos.repeated_keys import Repetition, merge_attempts, running_until
 from prebook.lab.load.samples import Sample
 from tests.lab.chaos.evidence_builder import RunRecords, flawless_run, repeated
 from tests.lab.ledger.accounts_builder import at, sample
@@ -61,6 +61,18 @@ def test_409_is_permitted_only_while_the_first_request_is_running() -> None:
     assert not breaches(before)
     (found,) = breaches(after)
     assert "answered with 409" in found
+
+
+def test_a_ride_that_calls_at_once_may_be_accepted_before_its_request_ends() -> None:
+    def may_run(label: str, status: int, after_s: float) -> bool:
+        ride = sample(0, label=label, status=status)
+        until = running_until(ride, [])
+        return until is not None and ride.intended_at + timedelta(seconds=after_s) <= until
+
+    assert may_run("sync_api", 202, 9.0)
+    assert not may_run("sync_api", 202, 20.0)
+    assert not may_run("sync_api", 201, 9.0)
+    assert not may_run("one_way", 202, 9.0)
 
 
 @pytest.mark.parametrize("status", [400, 404, 422, 500, 502])

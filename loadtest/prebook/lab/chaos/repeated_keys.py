@@ -13,11 +13,17 @@ from typing import NamedTuple
 import msgspec
 
 from prebook.contracts.booking import BookingRequest
+from prebook.flows import QUOTE_FARE
+from prebook.lab.faults.effects import WAITING_COUPLINGS
 from prebook.lab.ledger.accounts import group_by
 from prebook.lab.load.generator import PreparedRequest
+from prebook.lab.load.plans import PLANS
 from prebook.lab.load.samples import ACCEPTED_STATUSES, REFUSED_STATUSES, UNCERTAIN_CODES, Sample
 
 IN_PROGRESS_STATUS = 409
+ACCEPTED_UNFINISHED_STATUS = 202
+RESPONSE_LEASE_S = 12.0
+"""Seconds within which booking stores the response to a first request, 10 by its clock, and a margin."""
 REUSED_STATUS = 422
 REUSED_CODE = "idempotency_key_reused"
 REPEAT_SHARE = 0.2
@@ -119,16 +125,16 @@ def contract_violations(sample: Sample, repetitions: Sequence[Repetition], booki
         yield f"the responses to one key name {len(named)} bookings: {', '.join(sorted(map(str, named)))}"
     elif named and named != set(booking_ids):
         yield f"the responses to a key name {named.pop()}, but booking has {', '.join(booking_ids) or 'no row'}"
-    first_answer = first_accepted_at(sample, repetitions)
+    until = running_until(sample, repetitions)
     for attempt in repetitions:
-        if detail := attempt_violation(attempt, first_answer):
+        if detail := attempt_violation(attempt, until):
             yield detail
 
 
-def attempt_violation(attempt: Repetition, first_answer: datetime | None) -> str | None:
+def attempt_violation(attempt: Repetition, until: datetime | None) -> str | None:
     """Return how one repeated request was answered wrongly, or None.
 
-    ``first_answer``: when a request with the key was accepted, or None.
+    ``until``: until when the first request may be running; None: its end is unknown.
     """
     status = attempt.status
     if status is None or status in REFUSED_STATUSES:
@@ -136,19 +142,31 @@ def attempt_violation(attempt: Repetition, first_answer: datetime | None) -> str
     if not attempt.is_same_body:
         is_refused = (status, attempt.code) == (REUSED_STATUS, REUSED_CODE)
         return None if is_refused else f"a used key with another body was answered with {status} {attempt.code}".strip()
-    if status == IN_PROGRESS_STATUS and (first_answer is None or attempt.sent_at <= first_answer):
+    if status == IN_PROGRESS_STATUS and (until is None or attempt.sent_at <= until):
         return None
     if attempt.accepted:
         return None
     return f"a repeated request was answered with {status} {attempt.code}".strip()
 
 
-def first_accepted_at(sample: Sample, repetitions: Iterable[Repetition]) -> datetime | None:
-    """Return when the first accepting response to a key arrived, or None if none did."""
-    moments = [attempt.answered_at for attempt in repetitions if attempt.accepted and attempt.is_same_body]
+def running_until(sample: Sample, repetitions: Iterable[Repetition]) -> datetime | None:
+    """Return until when the first request may be running: until a request with the key is accepted. None: none was.
+
+    A ride with a synchronous first call may be answered with 202 before it has its result; its request then runs on, at
+    most RESPONSE_LEASE_S from its start.
+    """
+    accepted = [
+        (attempt.answered_at, attempt.status) for attempt in repetitions if attempt.accepted and attempt.is_same_body
+    ]
     if sample.accepted and sample.response_ms is not None:
-        moments.append(sample.intended_at + timedelta(milliseconds=sample.response_ms))
-    return min(moments, default=None)
+        accepted.append((sample.intended_at + timedelta(milliseconds=sample.response_ms), sample.status))
+    if not accepted:
+        return None
+    answered_at, _ = min(accepted)
+    calls_at_once = PLANS[sample.label][QUOTE_FARE.name] not in WAITING_COUPLINGS
+    if calls_at_once and all(status == ACCEPTED_UNFINISHED_STATUS for _, status in accepted):
+        return max(answered_at, sample.intended_at + timedelta(seconds=RESPONSE_LEASE_S))
+    return answered_at
 
 
 def repetitions_by_key(repetitions: Iterable[Repetition]) -> Mapping[str, Sequence[Repetition]]:
