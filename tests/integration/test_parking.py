@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,12 @@ async def test_dead_letters_are_stored_after_an_outage_of_the_database_of_operat
     dead_letters = await wait_for_dead_letters(suite, 30, cause="bad_json")
     assert {dead_letter["message_id"] for dead_letter in dead_letters} == {f"late-{number}" for number in range(30)}
     assert {dead_letter["times_parked"] for dead_letter in dead_letters} == {1}
-    assert (await operations.get("/readyz")).status_code == 200
+    await poll_until(partial(_is_ready, operations), 60)
     await broker.collect_parked(30)
+
+
+async def _is_ready(operations: httpx.AsyncClient) -> bool:
+    return (await operations.get("/readyz")).status_code == HTTPStatus.OK
 
 
 def _as_async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
