@@ -100,6 +100,7 @@ async def test_hostile_requests_leave_a_server_as_it_was(
 
     log.info("%d requests: statuses %s, refused %s, RSS %s", requests, statuses, server.refused, rss)
     assert good.status == 200
+    assert not server.refused.keys() & {"overloaded", "repeated_header"}, "problems of the application"
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
     assert {200, 202, 400, 404, 405, 408, 413, 415, 417, 501, 505} <= statuses.keys()
     assert rss[-1] - rss[0] < MAX_GROWTH_BYTES

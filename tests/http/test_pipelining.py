@@ -65,6 +65,16 @@ async def test_a_refusal_waits_for_the_responses_to_earlier_requests(bad: bytes)
     assert [one.body for one in responses[:2]] == [b"1", b"2"]
 
 
+async def test_an_error_of_an_earlier_request_is_not_the_refusal_of_the_next_one() -> None:
+    """The rest is parsed while the application still handles the error of the first request."""
+    repeated = OK.replace(b"\r\n\r\n", b"\r\nIdempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n")
+    async with serve_raw() as server:
+        responses = await server.ask_until_closed(repeated + OK + b"GET /livez HTTP/1.1\r\nX: " + b"a" * 5000 + b"\0")
+
+    assert [one.status for one in responses] == [400, 200, 400]
+    assert [responses[0].code, responses[-1].code] == ["repeated_header", "malformed_request"]
+
+
 async def test_nothing_is_handled_after_connection_close() -> None:
     slow = Slow()
     async with serve_raw(slow.routes) as server, server.connect() as client:

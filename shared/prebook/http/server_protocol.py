@@ -63,6 +63,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unparsed = b""
         self._upgrade: bytes | None = None
         """Head, without its upgrade, of a request that the parser took for the last one in HTTP."""
+        self._head_problem: Problem | None = None
         self._refusal: Problem | None = None
         """Refusal to send after the responses to earlier requests."""
         self._ticks_unwritten = 0
@@ -127,8 +128,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._read_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, Problem):
-                self._refuse(error.__context__)
+            if self._head_problem is not None:
+                self._refuse(self._head_problem)
             elif self.cycle is not None and not self.cycle.keep_alive and self._phase is _IDLE:
                 self._phase = _ENDED  # data after `Connection: close`
             else:
@@ -162,6 +163,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the head, and handle the request. Raises Problem."""
+        try:
+            self._handle_head()
+        except Problem as problem:
+            self._head_problem = problem  # the parser's error may have that of an earlier request as its context
+            raise
+
+    def _handle_head(self) -> None:
         method = self.parser.get_method().decode()
         version = self.parser.get_http_version()
         headers = self.headers
