@@ -152,8 +152,11 @@ async def test_thirty_concurrent_requests_with_one_key_make_one_booking(
     assert (await rider.post_booking(plan, key=key)).content == accepted[0].content, (
         "a repetition gets the stored response, byte by byte"
     )
+    changed = await rider.post_booking(plan, key=key, passengers=4)
+    assert (changed.status_code, changed.json()["code"]) == (422, "idempotency_key_reused")
     other = await rider.post_booking(plan, key=key, rider_id="other")
-    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert other.json()["id"] != booking_id, "a key belongs to its rider"
+    await database.verify_bookings([other.json()["id"]])
 
 
 @pytest.mark.parametrize("coupling", Coupling)

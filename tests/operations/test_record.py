@@ -214,5 +214,11 @@ async def test_a_dead_letter_of_the_broker_from_a_forbidden_sender_is_recorded_a
     assert (await record_by("prebook_booking", forged)).cause == "forbidden_sender"
 
 
+async def test_a_dead_letter_of_a_queue_outside_the_model_keeps_its_cause() -> None:
+    died = (XDeath("somebody.elses", "prebook.requests", "quote_fare", "delivery_limit", 21, NOW),)
+    letter = replace(dead_letter(), x_deaths=died, queue="somebody.elses")
+    assert (await record_by("prebook_notification", letter)).cause == "attempts_exhausted"
+
+
 async def test_a_dead_letter_of_a_consumer_has_been_checked_by_it() -> None:
     assert (await record_by("", dead_letter())).cause == "attempts_exhausted"
