@@ -56,10 +56,15 @@ async def test_a_failing_message_is_parked_after_the_configured_attempts(
 
 
 @pytest.mark.usefixtures("break_pricing")
-async def test_a_synchronous_ride_reports_the_failure_at_once(rider: RiderClient, database: DatabaseProbe) -> None:
+async def test_a_synchronous_ride_reports_the_failure_at_once_and_its_request_is_parked(
+    rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe
+) -> None:
     response = await rider.post_booking(uniform_plan(Coupling.SYNC_API))
     assert (response.status_code, response.json()["state"]) == (201, "failed")
-    assert all_in_state(await database.verify_bookings([response.json()["id"]]), "failed")
+    booking_id = response.json()["id"]
+    assert all_in_state(await database.verify_bookings([booking_id]), "failed")
+    (parked,) = await broker.collect_parked(1)
+    assert parked.headers["ce-id"] == f"{booking_id}.quote_fare"
 
 
 async def _read_failures(suite: Suite, coupling: Coupling) -> float:
