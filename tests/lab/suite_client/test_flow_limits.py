@@ -6,6 +6,7 @@ import pytest
 
 from prebook.devstack.service_environment import lab_environment
 from prebook.devstack.suite_state import SuiteState
+from prebook.flows import CONSOLE
 from prebook.lab.suite_client.flow_limits import VARIABLE, read_flow_limits
 from prebook.lab.suite_client.settings import InvalidEnvironment
 from prebook.messaging.policy import read_policies
@@ -14,7 +15,7 @@ from prebook.runtime import paths
 
 def suite_state() -> SuiteState:
     fields: dict[str, Any] = dict.fromkeys(SuiteState.__struct_fields__, "")
-    return SuiteState(**{**fields, "urls": {}})
+    return SuiteState(**{**fields, "urls": {}, "internal_urls": {}, "signing_secrets": {CONSOLE: ("secret",)}})
 
 
 def test_the_lab_gets_the_limits_of_the_suite() -> None:
