@@ -1,4 +1,7 @@
-"""Hooks of schemathesis: sign each request as the console, to the service in the variable SIGNED_RECEIVER."""
+"""Hooks of schemathesis: sign each request as the console, to the service in the variable SIGNED_RECEIVER.
+
+Importing this module signs every request of its process.
+"""
 
 import os
 import time

@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from prebook.contracts.plan import Coupling
+from prebook.contracts.ride import SETTLED_STATES
 from prebook.patterns.retry import retry_schedule
 from prebook.patterns.signature import verify
 from tests.conditions import poll_until
@@ -131,10 +132,12 @@ async def book(rider: RiderClient, system: RiderSystem) -> str:
     """Book a ride whose outcomes are reported to the system, and wait until it is confirmed."""
     booking_id = await rider.prebook(uniform_plan(Coupling.REQUEST_REPLY), callback_url=f"{system.url}/hook")
 
-    async def is_confirmed() -> bool:
-        return (await rider.fetch_view(booking_id)).state == "confirmed"
+    async def is_settled() -> bool:
+        return (await rider.fetch_view(booking_id)).state in SETTLED_STATES
 
-    await poll_until(is_confirmed, 60)
+    await poll_until(is_settled, 60)
+    view = await rider.fetch_view(booking_id)
+    assert view.state == "confirmed", view
     return booking_id
 
 

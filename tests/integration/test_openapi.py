@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from prebook.flows import CONSOLE, OPERATIONS, PROCESSES
-from tests.integration import schemathesis_signatures
 from tests.integration.suite import Suite, run_command
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -44,8 +43,9 @@ async def test_a_service_conforms_to_its_openapi_document(suite: Suite, service:
 @pytest.mark.parametrize("service", INTERNAL_APIS)
 async def test_a_service_conforms_to_its_internal_openapi_document(suite: Suite, service: str, tmp_path: Path) -> None:
     secrets = ",".join(suite.state.signing_secrets[CONSOLE])
-    signed = {schemathesis_signatures.SECRETS_VARIABLE: secrets, schemathesis_signatures.RECEIVER_VARIABLE: service}
-    hooks = {"SCHEMATHESIS_HOOKS": schemathesis_signatures.__name__, "PYTHONPATH": str(ROOT)}
+    signed = {"SIGNED_SECRETS": secrets, "SIGNED_RECEIVER": service}
+    # Not imported here: its hooks would sign the requests of every schemathesis test in this process.
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.integration.schemathesis_signatures", "PYTHONPATH": str(ROOT)}
     verify_conformance(suite, suite.state.internal_urls[service], tmp_path, hooks | signed)
 
 
