@@ -25,7 +25,7 @@ from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import POLICIES, Suite, start_suite
 from tests.workers import port_base
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 SECRET = "a secret of the callbacks in this test"
 NAMES = ("away", "pausing", "slow", "hanging", "fast")
 HANGING_RIDES = 24

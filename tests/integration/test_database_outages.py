@@ -19,7 +19,7 @@ from tests.integration.ride_offers import offer_rides
 from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(300)]
 SYNCHRONOUS_PLANS = [uniform_plan(Coupling.SYNC_API)]
 ASYNCHRONOUS_PLANS = [uniform_plan(coupling) for coupling in Coupling if coupling is not Coupling.SYNC_API]
 OUTAGE_S = 20.0

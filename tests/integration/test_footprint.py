@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -26,9 +27,11 @@ async def test_the_suite_stays_within_its_memory_limit(
     pss: Counter[str] = Counter()
     rss: Counter[str] = Counter()
     for process in suite_processes(suite.state):
-        memory = process.memory_full_info()
-        pss[_program_name(process)] += memory.pss
-        rss[_program_name(process)] += memory.rss
+        with suppress(psutil.NoSuchProcess):  # a connection to the database may end meanwhile, and its process with it
+            memory = process.memory_full_info()
+            name = _program_name(process)
+            pss[name] += memory.pss
+            rss[name] += memory.rss
     lines = [
         f"{name:<22} {pss[name] / MB:6.0f} MB, with shared pages counted in every process {rss[name] / MB:6.0f} MB"
         for name in pss
