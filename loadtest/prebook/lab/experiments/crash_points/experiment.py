@@ -1,6 +1,6 @@
 """One run of the experiment, on a suite whose processes crash where a file tells them to."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -104,7 +104,7 @@ class CrashRun:
         name = f"{self.name}-{len(self.results):05d}"
         samples = await self._riders.book(self._prepare_requests(name))
         self._samples += samples
-        await self._wait_until_at_rest(name, samples, began_at, REST_TIMEOUT_S)
+        await self._wait_until_over(files.values(), name, samples, began_at)
         crashed = frozenset(site for site, file in files.items() if not file.exists())
         for file in files.values():
             file.unlink(missing_ok=True)
@@ -126,19 +126,39 @@ class CrashRun:
         week = campaign_week(datetime.now(UTC))
         return prepare_requests(planned, run_id=name, scenario=SCENARIO, seed=self.seed, week=week)
 
+    async def _wait_until_over(
+        self, files: Collection[Path], name: str, samples: Sequence[Sample], began_at: datetime
+    ) -> None:
+        """Wait until every file has caused its crash, or the rides have come to rest without it.
+
+        Rides that a crash has interrupted come to rest during the next cases.
+        """
+
+        async def is_over() -> bool | None:
+            if not any(file.exists() for file in files):
+                return True
+            return await self._is_at_rest(name, samples, began_at)
+
+        with suppress(TimeoutError):
+            await poll_until(is_over, interval_s=POLL_INTERVAL_S, timeout_s=REST_TIMEOUT_S)
+
     async def _wait_until_at_rest(
         self, prefix: str, samples: Sequence[Sample], since: datetime, timeout_s: float
     ) -> None:
         async def is_at_rest() -> bool | None:
-            with suppress(SuiteUnreachable, DatabaseUnreadable):
-                reconciliation = await self._reconcile(prefix, samples, since)
-                ids = [row.booking_id for row in reconciliation.rows]
-                if not reconciliation.pending and await database.is_at_rest(self.database_url, ids):
-                    return True
-            return None
+            return await self._is_at_rest(prefix, samples, since)
 
         with suppress(TimeoutError):
             await poll_until(is_at_rest, interval_s=POLL_INTERVAL_S, timeout_s=timeout_s)
+
+    async def _is_at_rest(self, prefix: str, samples: Sequence[Sample], since: datetime) -> bool | None:
+        """Return True if nothing is outstanding for any ride, otherwise None."""
+        with suppress(SuiteUnreachable, DatabaseUnreadable):
+            reconciliation = await self._reconcile(prefix, samples, since)
+            ids = [row.booking_id for row in reconciliation.rows]
+            if not reconciliation.pending and await database.is_at_rest(self.database_url, ids):
+                return True
+        return None
 
     async def _reconcile(self, prefix: str, samples: Sequence[Sample], since: datetime) -> Reconciliation:
         rows = await self._suite.read_ledger(prefix)
