@@ -33,7 +33,7 @@ test: $(VENV)/.dev ## Run all tests that need no Docker engine, except the long 
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers and not long" $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run unit, conformance and architecture tests: no server, under 90 s
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not real and not containers and not database" \
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not real and not containers and not database and not long" \
 		--ignore=tests/devstack --ignore=tests/lab $(ARGS)
 
 test-all: test ## Run make test, then the long tests: chaos, crash points, burst, cluster, replicas, outages
