@@ -15,10 +15,10 @@ from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
-from tests.databases import Databases, dispose_engine, role_url
+from tests.databases import dispose_engine, role_url
 from tests.messaging.examples import request
+from tests.postgres.conftest import SERVICE
 
-SERVICE = "pricing"
 SIZE = "8m"
 FILLER_BYTES = 6_000_000
 """Bytes that something else takes, and frees later."""
@@ -27,11 +27,6 @@ BATCH = 50
 MAX_TRANSACTIONS = 500
 FILLER = "filler"
 SPACE = "space"
-
-
-@pytest.fixture(scope="module")
-def admin_url(databases: Databases) -> str:
-    return databases.create_migrated(SERVICE)
 
 
 @pytest.fixture

@@ -13,14 +13,13 @@ from prebook.messaging.errors import TransactionConflict, Unreachable
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres import pool as pools
 from prebook.postgres.connection import acquire
-from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import POOL_SIZE, create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, translate_errors, unit_of_work_factory
-from tests.databases import Databases, dispose_engine, role_url
+from tests.databases import dispose_engine, role_url
 from tests.messaging.examples import request
+from tests.postgres.conftest import SERVICE
 
-SERVICE = "pricing"
 Raiser = Callable[[AsyncEngine, str], Awaitable[None]]
 OUTAGE_STATES = {
     "08006": "connection failure",
@@ -62,20 +61,6 @@ CREATE_RAISE_STATE = f"""
     CREATE FUNCTION {SERVICE}.raise_state(state text) RETURNS void LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'raised' USING ERRCODE = state; END $$;
     GRANT EXECUTE ON FUNCTION {SERVICE}.raise_state TO prebook_{SERVICE}"""
-
-
-@pytest.fixture(scope="module")
-def admin_url(databases: Databases) -> str:
-    return databases.create_migrated(SERVICE)
-
-
-@pytest.fixture
-async def admin(admin_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(asyncpg_dsn(admin_url))
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture

@@ -10,34 +10,19 @@ from prebook.messaging.errors import Unreachable
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres import engine as engine_module
 from prebook.postgres import pool as pools
-from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import Engines, create_engines
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from tests.conditions import poll_until
-from tests.databases import Databases, dispose_engine, role_url
+from tests.databases import dispose_engine, role_url
 from tests.messaging.examples import request
+from tests.postgres.conftest import SERVICE
 
-SERVICE = "booking"
 DISK_FULL = f"""
     CREATE FUNCTION {SERVICE}.disk_full() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
     CREATE TRIGGER disk_full BEFORE INSERT ON {SERVICE}.inbox FOR EACH ROW EXECUTE FUNCTION {SERVICE}.disk_full();
     CREATE TRIGGER disk_full BEFORE INSERT ON {SERVICE}.outbox FOR EACH ROW EXECUTE FUNCTION {SERVICE}.disk_full()"""
 DISK_HAS_SPACE = f"DROP FUNCTION {SERVICE}.disk_full CASCADE"
-
-
-@pytest.fixture(scope="module")
-def admin_url(databases: Databases) -> str:
-    return databases.create_migrated(SERVICE)
-
-
-@pytest.fixture
-async def admin(admin_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(asyncpg_dsn(admin_url))
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture
@@ -98,7 +83,7 @@ async def test_a_full_disk_is_seen_by_those_who_write_and_makes_the_service_not_
     finally:
         await admin.execute(DISK_HAS_SPACE)
     await engines.check()
-    inbox_rows = await admin.fetchval("SELECT count(*) FROM booking.inbox")
+    inbox_rows = await admin.fetchval(f"SELECT count(*) FROM {SERVICE}.inbox")  # noqa: S608 - a constant
     assert inbox_rows == 0, "the check leaves nothing behind"
 
 
