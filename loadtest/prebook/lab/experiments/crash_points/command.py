@@ -24,7 +24,7 @@ from prebook.lab.suite_client.flow_limits import read_flow_limits
 EXAMPLES = examples(
     "prebook lab crash-points",
     "prebook lab crash-points --pairs 100",
-    "prebook lab crash-points --pairs 5000            # all pairs; about an hour",
+    "prebook lab crash-points --pairs 5000            # all pairs; takes hours",
     "prebook lab crash-points --json | jq .problems",
 )
 
