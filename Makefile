@@ -36,7 +36,7 @@ test-fast: $(VENV)/.dev ## Run unit, conformance and architecture tests: no serv
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not real and not containers and not database and not long" \
 		--ignore=tests/devstack --ignore=tests/lab $(ARGS)
 
-test-all: test ## Run make test, then the long tests: chaos, crash points, burst, cluster, replicas, outages
+test-all: test ## Run make test, then the long tests: chaos, crash points, burst, cluster, back pressure, outages, experiments
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "long and not containers" $(ARGS)
 
 test-containers: $(VENV)/.dev ## Run the tests with real servers, with PostgreSQL and RabbitMQ in containers

@@ -29,7 +29,7 @@ from tests.integration.ride_offers import offer_rides
 from tests.integration.rider_client import ACCEPTED_STATUSES, RiderClient, uniform_plan
 from tests.integration.suite import Suite, start_suite
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 PLANS = [uniform_plan(coupling) for coupling in Coupling]
 PRICING_PROXIES = ("pricing-broker", "pricing-database", "http-pricing")
 LINK_FAULTS = (

@@ -24,7 +24,7 @@ from tests.integration.internal_client import open_internal_client
 from tests.integration.rider_client import ACCEPTED_STATUSES, RiderClient, uniform_plan
 from tests.integration.suite import POLICIES, Suite, start_suite
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 
 MAX_PENDING_REQUESTS = 70
 MAX_OUTBOX_AGE_S = 3.0

@@ -46,6 +46,7 @@ def case(request: pytest.FixtureRequest, report: dict[str, Any]) -> tuple[CrashC
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_each_cell_has_the_expected_verdict(case: tuple[CrashCell, dict[str, Any]]) -> None:
     cell, result = case
     assert result["verdict"] == EXPECTED_VERDICTS[cell].verdict == result["expected"]
@@ -55,6 +56,7 @@ def test_each_cell_has_the_expected_verdict(case: tuple[CrashCell, dict[str, Any
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_each_cell_produces_its_duplicates(case: tuple[CrashCell, dict[str, Any]]) -> None:
     cell, result = case
     enqueued = OPERATIONS + (cell.crash_point in REPEATED and not cell.dedup)

@@ -12,7 +12,7 @@ LAB = (sys.executable, "-m", "prebook.cli", "lab", "order")
 KEYS = 12
 PER_KEY = 8
 FAILING = 4
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ SMALL_RUN = ("--rows", str(ROWS), "--retention", "0.5", "--purge-interval", "0.2
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_sent_rows_are_purged_and_claims_do_not_get_more_expensive(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "PREBOOK_STACK"}
     completed = subprocess.run(

@@ -130,6 +130,7 @@ def test_the_median_confidence_of_five_rounds_is_94_percent() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_experiment_dead_letters_the_poison_and_handles_all_others(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "PREBOOK_STACK"}
