@@ -31,7 +31,7 @@ def judge(*, state: BookingState, label: str = "one_way", crashed: bool = True, 
         faults=[crash] if crashed else (),
     )
     result = CaseResult((site,), frozenset({site} if crashed else ()))
-    return report([result], evidence, 7)
+    return report([result], evidence, 7, possible_pairs=1)
 
 
 def test_every_service_crashes_at_every_point_of_the_code() -> None:

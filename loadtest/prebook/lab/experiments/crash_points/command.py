@@ -25,6 +25,7 @@ EXAMPLES = examples(
     "prebook lab crash-points",
     "prebook lab crash-points --pairs 100",
     "prebook lab crash-points --pairs 5000            # all pairs; takes hours",
+    "prebook lab crash-points --skip-pairs 500 --pairs 500   # all pairs in parts: the second part",
     "prebook lab crash-points --json | jq .problems",
 )
 
@@ -37,10 +38,17 @@ EXAMPLES = examples(
     show_default=True,
     help="Maximum number of pairs of crashes to run after the single ones; all pairs if there are fewer.",
 )
+@click.option(
+    "--skip-pairs",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Number of pairs to leave out before the first one that is run, because an earlier run had them.",
+)
 @click.option("--sites", type=POSITIVE_COUNT, help="Maximum number of single crashes. [default: all]")
 @seed_option("Seed of the rides and of the order of the pairs.")
 @json_option("Print the result to stdout, progress to stderr.")
-def crash_points(*, pairs: int, sites: int | None, seed: int, as_json: bool) -> None:
+def crash_points(*, pairs: int, skip_pairs: int, sites: int | None, seed: int, as_json: bool) -> None:
     """Crash each service at each crash point of the code while rides are booked, and judge every ride.
 
     Riders repeat their requests until they are answered. Exit status 1 if a ride was lost, stuck, duplicated or
@@ -49,15 +57,15 @@ def crash_points(*, pairs: int, sites: int | None, seed: int, as_json: bool) -> 
 
     def run() -> int:
         with tempfile.TemporaryDirectory(prefix="prebook-crashes-") as home:
-            found = run_interruptible(run_and_judge(Path(home), pairs, sites, seed))
+            found = run_interruptible(run_and_judge(Path(home), slice(skip_pairs, skip_pairs + pairs), sites, seed))
         echo(msgspec.json.encode(found) if as_json else "\n".join(report_lines(found)))
         return 0 if found.ok else 1
 
     sys.exit(exit_status_of(run, "the run has no verdict"))
 
 
-async def run_and_judge(home: Path, pairs: int, sites: int | None, seed: int) -> CrashReport:
-    """Run all cases on a suite in ``home``, with progress on stderr, and return the report.
+async def run_and_judge(home: Path, part: slice, sites: int | None, seed: int) -> CrashReport:
+    """Run all single cases and a part of the pairs on a suite in ``home``, with progress on stderr.
 
     Raises:
         UserError: The suite does not start, or a service does not come back.
@@ -72,8 +80,9 @@ async def run_and_judge(home: Path, pairs: int, sites: int | None, seed: int) ->
         run = CrashRun(access, suite.state.database_url, crash_dir, seed, name, read_flow_limits(environment))
         await run.run_cases(single_cases(list_sites()[:sites]), print_result)
         reached = sorted(site for result in run.results for site in result.crashed)
-        await run.run_cases(pair_cases(reached, seed)[:pairs], print_result)
-        return report(run.results, await run.gather_evidence(), seed)
+        pairs = pair_cases(reached, seed)
+        await run.run_cases(pairs[part], print_result)
+        return report(run.results, await run.gather_evidence(), seed, len(pairs))
 
 
 def print_result(result: CaseResult) -> None:
@@ -85,7 +94,8 @@ def print_result(result: CaseResult) -> None:
 def report_lines(found: CrashReport) -> list[str]:
     """Return the report as lines of text."""
     return [
-        f"{found.crashes} crashes in {found.cases} cases, both of a pair in {found.pairs}",
+        f"{found.crashes} crashes in {found.cases} cases",
+        f"both of a pair in {found.pairs}; {found.possible_pairs} pairs in all",
         f"{found.rides} rides, {found.confirmed} confirmed",
         f"not reached by these rides: {', '.join(found.unreached) or 'none'}",
         *(f"problem: {problem}" for problem in found.problems),

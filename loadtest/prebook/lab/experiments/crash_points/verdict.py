@@ -27,6 +27,8 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that ended at a crash point."""
     pairs: int
     """Cases in which both processes crashed."""
+    possible_pairs: int
+    """Pairs of the sites that the run has reached, whether they were run or not."""
     rides: int
     confirmed: int
     unreached: tuple[str, ...]
@@ -40,7 +42,7 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
         return not self.problems
 
 
-def report(results: Sequence[CaseResult], evidence: Evidence, seed: int) -> CrashReport:
+def report(results: Sequence[CaseResult], evidence: Evidence, seed: int, possible_pairs: int) -> CrashReport:
     """Return the report on ``results`` and the rides of the run."""
     crashed = {site for result in results for site in result.crashed}
     accounts = evidence.reconciliation.accounts
@@ -49,6 +51,7 @@ def report(results: Sequence[CaseResult], evidence: Evidence, seed: int) -> Cras
         cases=len(results),
         crashes=sum(len(result.crashed) for result in results),
         pairs=sum(len(result.crashed) > 1 for result in results),
+        possible_pairs=possible_pairs,
         rides=len(accounts),
         confirmed=sum(account.outcome == "confirmed" for account in accounts),
         unreached=tuple(str(site) for site in list_sites() if site not in crashed),
