@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 ARGS ?=
 WORKERS ?= 2
+FAST_WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -12,8 +13,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Bytecode is written even if the shell disables it: the processes of a run share it. `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-# Tests run in parallel processes, because those with real servers mostly wait. Tests of one suite share a process, and
-# the longest groups start first.
+# Tests run in parallel processes, because those with real servers mostly wait, and those without wait half of the time.
+# Tests of one suite share a process, and the longest groups start first.
 SIDE_BY_SIDE = -n $(WORKERS)
 LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
 
@@ -33,7 +34,7 @@ test: $(VENV)/.dev ## Run all tests that need no Docker engine, except the long 
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers and not long" $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run unit, conformance and architecture tests: no server, under 90 s
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not real and not containers and not database and not long" \
+	@$(BIN)/python -m pytest -n $(FAST_WORKERS) -m "not real and not containers and not database and not long" \
 		--ignore=tests/devstack --ignore=tests/lab $(ARGS)
 
 test-all: test ## Run make test, then the long tests: chaos, crash points, burst, cluster, back pressure, outages, experiments

@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_parallel_sort_key if is_parallel else _sort_key)
     if strays := {item.path.name for item in items if _uses_shared_suite(item) and group(item.nodeid) != SUITE}:
         raise pytest.UsageError(
-            f"{strays} use the shared suite; move them to a folder in SHARED_SUITE_FOLDERS of tests/workers.py"
+            f"{strays} use the shared suite; mark them real, in a folder in SHARED_SUITE_FOLDERS of tests/workers.py"
         )
 
 

@@ -1,16 +1,19 @@
 """Distribution of tests and ports to parallel processes (`pytest -n 2`)."""
 
 import os
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from prebook.devstack.ports import is_free
 
 SHARED_SUITE_FOLDERS = frozenset({"replay", "integration", "topology", "traps"})
-"""Folders with tests of the shared suite, which run in one process, in their order."""
+"""Folders with tests of the shared suite, which run in one process, in their order. They are marked `real`."""
 OWN_SUITE_FILES = frozenset(
     {"test_back_pressure.py", "test_burst.py", "test_callback_receivers.py", "test_chaos.py", "test_replicas.py"}
 )
 """Files in these folders that start their own suites."""
+ROOT = Path(__file__).parents[1]
 SUITE = "suite"
 MIN_PORT = 12_000
 """Lowest port of the tests, below the ports that suites allocate for themselves."""
@@ -34,8 +37,15 @@ def port_base(count: int) -> int:
 def group(nodeid: str) -> str:
     """Return the group of a test, which one process runs as a whole: the shared suite, or its file."""
     file = nodeid.partition("::")[0]
+    return SUITE if _uses_shared_suite(file) else file
+
+
+@cache
+def _uses_shared_suite(file: str) -> bool:
     folder, name = file.split("/")[-2:]
-    return SUITE if folder in SHARED_SUITE_FOLDERS and name not in OWN_SUITE_FILES else file
+    if folder not in SHARED_SUITE_FOLDERS or name in OWN_SUITE_FILES:
+        return False
+    return "pytest.mark.real" in (ROOT / file).read_text(encoding="utf-8")
 
 
 def scheduler(config: Any, log: Any) -> object:

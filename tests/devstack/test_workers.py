@@ -9,7 +9,8 @@ from tests.workers import PORTS_PER_PROCESS, SUITE, group, port_base
     ("nodeid", "expected"),
     [
         ("tests/integration/test_faults.py::test_a[x::y]", SUITE),
-        ("tests/traps/test_http.py::test_a", SUITE),
+        ("tests/traps/test_broker_client.py::test_a", SUITE),
+        ("tests/traps/test_http.py::test_a", "tests/traps/test_http.py"),
         ("tests/integration/test_chaos.py::test_a", "tests/integration/test_chaos.py"),
         ("tests/devstack/test_faults.py::test_a[broker]", "tests/devstack/test_faults.py"),
     ],

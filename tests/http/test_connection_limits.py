@@ -71,7 +71,7 @@ async def test_a_head_has_a_maximum_size(pieces: int) -> None:
 )
 async def test_an_endless_head_is_refused_and_fills_no_memory(endless: bytes) -> None:
     process = psutil.Process()
-    async with serve_raw() as server, server.connect() as client:
+    async with serve_raw(limits=replace(LIMITS, linger_s=0.3)) as server, server.connect() as client:
         before = process.memory_info().rss
         await client.send(endless)
         receiving = asyncio.create_task(client.receive_all())

@@ -132,6 +132,7 @@ async def test_an_unroutable_message_interrupts_the_replay(broker: MemoryBroker,
     broker.unroutable = {ids[1]}
     report = await broker.replay()
     assert (report.state, report.sent) == (ArchiveReplayState.INTERRUPTED, 1)
+    assert (report.duplicates, report.new_effects, report.unconfirmed) == (0, 1, 0)
     assert [(unsent.reason, unsent.messages) for unsent in report.unsent] == [("Undeliverable: no queue", 2)]
     assert [line.state for line in broker.audit] == [ArchiveReplayState.RUNNING, ArchiveReplayState.INTERRUPTED]
 

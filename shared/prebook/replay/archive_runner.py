@@ -59,8 +59,10 @@ async def run_archive_replay(replay: ArchiveReplay, ports: ArchiveReplayPorts) -
     elif replay.options.apply:
         with _audited(replay, ports):
             await _send_all(replay, ports)
-            missing = await _read_inboxes(inboxes.wait_until_recorded, new or (), ports)
-            replay.effects = _count_effects(countable, new, missing)
+            sent = _select_sent(replay, countable)
+            new_sent = None if new is None else _select_sent(replay, new)
+            missing = await _read_inboxes(inboxes.wait_until_recorded, new_sent or (), ports)
+            replay.effects = _count_effects(sent, new_sent, missing)
     return replay.report()
 
 
@@ -156,6 +158,12 @@ async def _read_inboxes(
     except Unreachable as error:
         ports.log_progress(f"effects are not counted: {error}")
         return None
+
+
+def _select_sent(replay: ArchiveReplay, redeliveries: Collection[ArchiveRedelivery]) -> list[ArchiveRedelivery]:
+    """Return those of ``redeliveries`` that were sent: an interrupted replay waits for no other."""
+    sent = {(each.receiver.queue, each.message.id) for each in replay.redeliveries[: replay.sent]}
+    return [each for each in redeliveries if (each.receiver.queue, each.message.id) in sent]
 
 
 def _count_effects(
