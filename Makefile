@@ -1,6 +1,6 @@
 # Requires Python 3.11 or newer (with venv), git and make. Everything else is installed into .venv from hashed lock files.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast test-all test-containers check docs schema lock clean
+.PHONY: help install demo up test test-fast test-all test-lab test-containers check docs schema lock clean
 MAKEFLAGS += --no-print-directory
 
 ARGS ?=
@@ -39,6 +39,9 @@ test-fast: $(VENV)/.dev ## Run unit, conformance and architecture tests: no serv
 
 test-all: test ## Run make test, then the long tests: chaos, crash points, burst, cluster, back pressure, outages, experiments
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "long and not containers" $(ARGS)
+
+test-lab: $(VENV)/.dev ## Run every experiment of the lab in its quick size: the laws, and their violations by the wrong way
+	@$(BIN)/python -m pytest tests/lab/experiments/test_quick_runs.py $(ARGS)
 
 test-containers: $(VENV)/.dev ## Run the tests with real servers, with PostgreSQL and RabbitMQ in containers
 	@PREBOOK_TEST_STACK=containers $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration tests/topology -m real $(ARGS)

@@ -77,7 +77,7 @@ async def _has(folder: Path, expected: set[Path]) -> bool:
 async def _restart_worker(spec: CrashingSpec, crashes: list[CrashingSpec]) -> None:
     """Start a consumer process again whenever it ends, and add an entry to ``crashes`` each time."""
     while True:
-        with start_forked(crashing_worker.run, [spec], (crashing_worker.__name__,)) as (process,):
+        with start_forked(crashing_worker.run, [spec]) as (process,):
             await wait_for_exit(process)
         crashes.append(spec)
 

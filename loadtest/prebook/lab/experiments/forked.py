@@ -6,7 +6,7 @@ take most of an experiment's time.
 
 import asyncio
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -18,16 +18,18 @@ SpecT = TypeVar("SpecT")
 PROCESS_TIMEOUT_S = 60.0
 
 
-@contextmanager
-def start_forked(
-    run_worker: Callable[[SpecT], object], specs: Iterable[SpecT], preloaded_modules: Sequence[str]
-) -> Iterator[list[ForkServerProcess]]:
-    """Start ``run_worker`` in one process per spec; kill the processes that still run after the block.
+def preload(modules: Iterable[str]) -> None:
+    """Let the fork server import ``modules`` once, before its first process starts.
 
-    ``preloaded_modules`` are imported once, in the fork server; each process imports all other modules itself.
+    Each process imports all other modules itself.
     """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__", *modules])
+
+
+@contextmanager
+def start_forked(run_worker: Callable[[SpecT], object], specs: Iterable[SpecT]) -> Iterator[list[ForkServerProcess]]:
+    """Start ``run_worker`` in one process per spec; kill the processes that still run after the block."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *preloaded_modules])
     processes = [context.Process(target=run_worker, args=(spec,), daemon=True) for spec in specs]
     started: list[ForkServerProcess] = []
     try:
@@ -41,11 +43,9 @@ def start_forked(
             process.join()
 
 
-async def run_forked(
-    run_worker: Callable[[SpecT], object], spec: SpecT, preloaded_modules: Sequence[str]
-) -> int | None:
+async def run_forked(run_worker: Callable[[SpecT], object], spec: SpecT) -> int | None:
     """Run one process; return its exit status, negative for a signal, or None after PROCESS_TIMEOUT_S."""
-    with start_forked(run_worker, [spec], preloaded_modules) as (process,):
+    with start_forked(run_worker, [spec]) as (process,):
         try:
             async with asyncio.timeout(PROCESS_TIMEOUT_S):
                 await wait_for_exit(process)

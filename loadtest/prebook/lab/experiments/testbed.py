@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aio_pika
 import asyncpg
 
 from prebook.devstack.command_line import log_to_stderr
@@ -13,13 +14,18 @@ from prebook.devstack.prepared_stack import prepare_stack
 from prebook.devstack.providers import StackMode, read_stack_mode
 from prebook.devstack.service_environment import SuiteOptions, count_ports
 from prebook.devstack.stack import Stack
+from prebook.flows import PROCESSES
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
+from prebook.topology.model import suite_topology
 from prebook.topology.values import Topology
 
 UNUSED_PORTS = tuple(range(1024, 1024 + count_ports()))
 """Different ports in the service environments; no experiment listens on them or calls them."""
+MESSAGE_TABLES = ("inbox", "outbox", "blocked", "key_lease", "pending_reply")
+"""Tables of every service that hold messages, or what is known about them."""
+SELECT_TABLES = "SELECT schemaname || '.' || tablename AS name FROM pg_tables WHERE schemaname = ANY($1::text[])"
 RETRY_HINT = "this run is inconclusive; try again while the machine is less busy"
 
 
@@ -39,14 +45,54 @@ class ExperimentTestbed:
     stack: Stack
     context: ExperimentContext
 
-    async def declare(self, topology: Topology) -> None:
-        """Declare queues and exchanges in addition to the suite's. Raises UserError."""
+    @asynccontextmanager
+    async def isolate(self, topology: Topology) -> AsyncIterator[None]:
+        """Declare ``topology`` in addition to the suite's, and leave broker and database clean after the block.
+
+        Raises:
+            UserError: The broker refused, or could not be reached.
+        """
+        tables = await self._list_tables()
+        try:
+            await self._declare(topology)
+            yield
+        finally:
+            await self._delete_queues(topology)
+            await self._delete_rows(tables)
+
+    async def _declare(self, topology: Topology) -> None:
         broker = self.stack.broker
         try:
             async with ManagementClient(broker.management_url, broker.user, broker.password) as management:
                 await management.declare(topology, {})
         except (BrokerUnreachable, BrokerRefused) as error:
             raise UserError(str(error), "try again while the machine is less busy") from error
+
+    async def _delete_queues(self, topology: Topology) -> None:
+        """Delete the queues of ``topology`` and its own exchanges, and purge those of the suite, except streams."""
+        suite = suite_topology(())
+        async with await aio_pika.connect(self.stack.broker.amqp_url) as connection:
+            channel = await connection.channel()
+            for exchange in topology.exchanges - suite.exchanges:
+                await channel.exchange_delete(exchange.name)
+            for queue in topology.queues - suite.queues:
+                await channel.queue_delete(queue.name)
+            for queue in suite.queues:
+                if ("x-queue-type", "stream") not in queue.arguments:
+                    await (await channel.get_queue(queue.name, ensure=False)).purge()
+
+    async def _list_tables(self) -> frozenset[str]:
+        async with connect_as_admin(self.context.database_url) as database:
+            return frozenset(row["name"] for row in await database.fetch(SELECT_TABLES, list(PROCESSES)))
+
+    async def _delete_rows(self, kept_tables: frozenset[str]) -> None:
+        """Drop all tables but ``kept_tables``, and empty those of the suite that hold messages."""
+        own = await self._list_tables() - kept_tables
+        emptied = [f"{service}.{table}" for service in PROCESSES for table in MESSAGE_TABLES]
+        async with connect_as_admin(self.context.database_url) as database:
+            for table in own:
+                await database.execute(f"DROP TABLE {table} CASCADE")
+            await database.execute(f"TRUNCATE {', '.join(emptied)} CASCADE")
 
 
 @asynccontextmanager

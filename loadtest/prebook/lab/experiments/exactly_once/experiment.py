@@ -22,7 +22,6 @@ from prebook.lab.experiments.exactly_once.crash_plan import CRASH_EXIT_STATUS, C
 from prebook.lab.experiments.forked import log_tails, run_forked
 from prebook.lab.experiments.testbed import RETRY_HINT, ExperimentContext, connect_as_admin
 
-PRELOADED_MODULES = (producer.__name__, consumer.__name__)
 WORKERS: Mapping[str, Callable[[CrashWorkerSpec], object]] = {
     producer.SERVICE: producer.run,
     consumer.SERVICE: consumer.run,
@@ -156,7 +155,6 @@ async def _run_process(
     status = await run_forked(
         WORKERS[service],
         CrashWorkerSpec(crash_plan=crash_plan, env=context.envs[service], log_file=str(log)),
-        PRELOADED_MODULES,
     )
     if status != expected_status:
         raise _unexpected_exit(crash_plan, service, status, log)

@@ -93,7 +93,7 @@ class _Run:
 
     async def measure(self, database: asyncpg.Connection) -> OrderingRound:
         specs = [self._worker_spec(number) for number in range(self._load.consumers)]
-        with start_forked(consumer.run, specs, (consumer.__name__,)) as consumers:
+        with start_forked(consumer.run, specs) as consumers:
             await self._wait_until(self._are_ready, START_TIMEOUT_S, "every consumer")
             publishing = asyncio.create_task(publish_load(self._amqp_url, self._strategy, self._load, self._name))
             killed_after = await self._wait_for_effects(database, round(self._load.messages * KILL_FRACTION))

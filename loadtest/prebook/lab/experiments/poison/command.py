@@ -92,8 +92,8 @@ async def _run_experiment(load: PoisonLoad, count: int) -> PoisonReport:
     started_at = time.monotonic()
     machine = read_host_info()
     async with start_testbed() as testbed:
-        await testbed.declare(queue_topology(SERVICE))
-        runs = await run_rounds(testbed.context, testbed.stack.broker.amqp_url, load, count, log_to_stderr)
+        async with testbed.isolate(queue_topology(SERVICE)):
+            runs = await run_rounds(testbed.context, testbed.stack.broker.amqp_url, load, count, log_to_stderr)
         return PoisonReport(
             load=load,
             rounds=count,

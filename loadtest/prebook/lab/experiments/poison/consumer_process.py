@@ -56,7 +56,7 @@ class ConsumerProcess:
 
     async def _keep_running(self) -> None:
         while True:
-            with start_forked(consumer.run, [self._spec], (consumer.__name__,)) as (process,):
+            with start_forked(consumer.run, [self._spec]) as (process,):
                 await wait_for_exit(process)
             if not self._spec.crashes:  # it has failed: what it should have done is missed, with the end of its log
                 await asyncio.Event().wait()
