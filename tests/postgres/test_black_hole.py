@@ -27,10 +27,10 @@ from tests.postgres.black_hole_proxy import open_engines
 async def test_the_readiness_check_of_a_silent_database_fails_in_time(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "CHECK_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(sessions, "ROLLBACK_TIMEOUT_S", 0.2)
     async with open_engines(databases.create_for("pricing")) as (service_engines, proxy), asyncio.timeout(20):
         await service_engines.check()
+        monkeypatch.setattr(engine_module, "CHECK_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(sessions, "ROLLBACK_TIMEOUT_S", 0.2)
         proxy.is_dropping = True
         for _ in range(BACKGROUND_POOL_SIZE + 1):
             with pytest.raises(Unreachable, match="does not answer"):
