@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 from litestar import Litestar
 
+from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.ports import HttpClient, HttpResponse
 from prebook.flows import CONSOLE
 from prebook.http.app import create_app, create_internal_app
@@ -50,7 +51,10 @@ def _transport(assembled: AssembledService[Any]) -> httpx.ASGITransport:
 
 
 class MemoryHttp(HttpClient):
-    """HTTP client over ASGI applications, without sockets. A service in ``down`` refuses the connection."""
+    """HTTP client over ASGI applications, without sockets. A service in ``down`` refuses the connection.
+
+    A provider handles a request to its end even if the caller gives up, as a server behind a socket does.
+    """
 
     def __init__(self, apps: Mapping[str, Any], down: Collection[str], copies: int = 1) -> None:
         """``copies``: requests sent for every request; the caller gets the response to the last one."""
@@ -61,6 +65,7 @@ class MemoryHttp(HttpClient):
         self.copies = copies
         self.lose_callbacks = False
         self.calls: list[str] = []
+        self._requests = OwnedTasks()
 
     def connect(self) -> None:
         """Create the clients; call once all applications exist."""
@@ -89,15 +94,16 @@ class MemoryHttp(HttpClient):
         try:
             async with asyncio.timeout(timeout_s):
                 for _ in range(self.copies):
-                    response = await self._internal_clients[service].request(
-                        method, path, headers=headers, content=body
+                    response = await self._requests.run_shielded(
+                        self._internal_clients[service].request(method, path, headers=headers, content=body)
                     )
         except TimeoutError:
             raise Unreachable(f"{service} did not reply in time", reason="timeout") from None
         return HttpResponse(response.status_code, response.headers, response.content)
 
     async def close(self) -> None:
-        """Close the clients."""
+        """Cancel the requests that are under way, and close the clients."""
+        await self._requests.cancel()
         for client in (*self._clients.values(), *self._internal_clients.values()):
             await client.aclose()
 
