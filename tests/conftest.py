@@ -1,6 +1,6 @@
 """Shared fixtures (one running suite, one database server) and the order of the tests.
 
-With several processes (`pytest -n 2`), one of them runs the suite and all tests of it.
+With several processes (`pytest -n 2`), one of them runs a suite for tests that inject faults, another one for the rest.
 """
 
 import os
@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 
 from tests.databases import Databases, run_server
-from tests.integration import containers
+from tests.integration import containers, logs
 from tests.integration.suite import Suite, start_suite
-from tests.workers import SUITE, group, scheduler
+from tests.workers import SUITES, group, scheduler
 
 # A shell that starts pytest in the background makes it ignore SIGINT, and its child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -23,7 +23,7 @@ Figure = Callable[[str], None]
 
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """The suite shared by all tests without their own suite.
+    """The suite shared by all tests without their own suite. At its end, its logs are checked.
 
     PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; otherwise `prebook up` starts them.
     Back pressure is off, because with the short deadlines of tests it would refuse rides that must survive a fault.
@@ -31,6 +31,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     home = tmp_path_factory.mktemp("suite") / "home"
     with _stack() as stack, start_suite({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
         yield suite
+        logs.verify(suite)
 
 
 @pytest.fixture(scope="session")
@@ -55,9 +56,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("database")
     is_parallel = "PYTEST_XDIST_WORKER" in os.environ
     items.sort(key=_parallel_sort_key if is_parallel else _sort_key)
-    if strays := {item.path.name for item in items if _uses_shared_suite(item) and group(item.nodeid) != SUITE}:
+    if strays := {item.path.name for item in items if _uses_shared_suite(item) and group(item.nodeid) not in SUITES}:
         raise pytest.UsageError(
-            f"{strays} use the shared suite; mark them real, in a folder in SHARED_SUITE_FOLDERS of tests/workers.py"
+            f"{strays} use a shared suite; mark them real, in a folder in SHARED_SUITE_FOLDERS of tests/workers.py"
         )
 
 
@@ -73,7 +74,7 @@ def _sort_key(item: pytest.Item) -> tuple[bool, int]:
 
 def _parallel_sort_key(item: pytest.Item) -> tuple[bool, bool, int]:
     is_real, position = _sort_key(item)
-    return group(item.nodeid) != SUITE, not is_real, position
+    return group(item.nodeid) not in SUITES, not is_real, position
 
 
 def _uses_shared_suite(item: pytest.Item) -> bool:

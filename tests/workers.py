@@ -8,13 +8,20 @@ from typing import Any
 from prebook.devstack.ports import is_free
 
 SHARED_SUITE_FOLDERS = frozenset({"replay", "integration", "topology", "traps"})
-"""Folders with tests of the shared suite, which run in one process, in their order. They are marked `real`."""
+"""Folders with tests of a shared suite. They are marked `real`."""
+FAULT_FILES = frozenset(
+    {"test_amplification.py", "test_database_outages.py", "test_fault_catalogue.py", "test_faults.py"}
+)
+"""Files in these folders that inject faults. In several processes, they share another suite than the other tests."""
 OWN_SUITE_FILES = frozenset(
     {"test_back_pressure.py", "test_burst.py", "test_callback_receivers.py", "test_chaos.py", "test_replicas.py"}
 )
 """Files in these folders that start their own suites."""
 ROOT = Path(__file__).parents[1]
 SUITE = "suite"
+FAULTS = "suite with faults"
+SUITES = frozenset({SUITE, FAULTS})
+"""Groups of tests that share a suite: one process runs each of them, in its order."""
 MIN_PORT = 12_000
 """Lowest port of the tests, below the ports that suites allocate for themselves."""
 PORTS_PER_PROCESS = 2_000
@@ -35,9 +42,11 @@ def port_base(count: int) -> int:
 
 
 def group(nodeid: str) -> str:
-    """Return the group of a test, which one process runs as a whole: the shared suite, or its file."""
+    """Return the group of a test, which one process runs as a whole: one of ``SUITES``, or its file."""
     file = nodeid.partition("::")[0]
-    return SUITE if _uses_shared_suite(file) else file
+    if not _uses_shared_suite(file):
+        return file
+    return FAULTS if Path(file).name in FAULT_FILES else SUITE
 
 
 @cache

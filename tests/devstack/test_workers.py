@@ -2,20 +2,21 @@
 
 import pytest
 
-from tests.workers import PORTS_PER_PROCESS, SUITE, group, port_base
+from tests.workers import FAULTS, PORTS_PER_PROCESS, SUITE, group, port_base
 
 
 @pytest.mark.parametrize(
     ("nodeid", "expected"),
     [
-        ("tests/integration/test_faults.py::test_a[x::y]", SUITE),
+        ("tests/integration/test_commands.py::test_a[x::y]", SUITE),
+        ("tests/integration/test_faults.py::test_a", FAULTS),
         ("tests/traps/test_broker_client.py::test_a", SUITE),
         ("tests/traps/test_http.py::test_a", "tests/traps/test_http.py"),
         ("tests/integration/test_chaos.py::test_a", "tests/integration/test_chaos.py"),
         ("tests/devstack/test_faults.py::test_a[broker]", "tests/devstack/test_faults.py"),
     ],
 )
-def test_tests_of_the_shared_suite_are_one_group_and_others_are_grouped_by_file(nodeid: str, expected: str) -> None:
+def test_tests_of_a_shared_suite_are_one_group_and_others_are_grouped_by_file(nodeid: str, expected: str) -> None:
     assert group(nodeid) == expected
 
 

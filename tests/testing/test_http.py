@@ -10,7 +10,7 @@ from prebook.testing.http import MemoryHttp, create_ready_app
 
 
 async def test_a_provider_handles_a_request_to_its_end_though_its_caller_gives_up() -> None:
-    """As over a socket: a server does not cancel what it has begun."""
+    """A server behind a socket does not cancel a request whose caller has left."""
     begun = asyncio.Event()
     may_go_on = asyncio.Event()
     ended = asyncio.Event()
