@@ -6,6 +6,7 @@ the price of a call over aiohttp's connections, compared with bare aiohttp.
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 from collections import defaultdict
@@ -17,6 +18,7 @@ import httpx
 from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from prebook.coupling.ports import HttpResponse
 from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
@@ -38,6 +40,8 @@ certificates.
 """
 TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 """Failures of an exchange: httpx's own, and those that aiohttp's transport does not translate. TimeoutError is one."""
+PLAIN_TARGET = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+\Z")
+"""Paths that every library spells in one way; most calls between services have one."""
 AddressCheck = Callable[[str, str], None]
 """Called with a host and each of its addresses; raises an error where the address may not be connected to."""
 
@@ -110,6 +114,14 @@ def _summary(error: BaseException) -> str:
     if type(error) is aiohttp.ClientConnectorError and error.errno:
         return f"{error_summary(error)}: {os.strerror(error.errno).lower()}"
     return error_summary(error)
+
+
+def sent_target(target: str) -> str:
+    """Return path and query as the transport sends them: httpx, then aiohttp, spell some characters in their own way.
+
+    aiohttp writes ``%2F`` in a query, and ``%3A`` anywhere, as the characters themselves.
+    """
+    return target if PLAIN_TARGET.match(target) else URL(str(httpx.URL(f"http://localhost{target}"))).raw_path_qs
 
 
 class ServiceClient:

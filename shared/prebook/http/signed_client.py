@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 import httpx
 
 from prebook.coupling.ports import HttpClient, HttpResponse
+from prebook.http.client import sent_target
 from prebook.messaging.clock import unix_s
 from prebook.patterns.call_signature import CallSigner
 
@@ -24,7 +25,7 @@ class SignedHttpClient(HttpClient):
         self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
     ) -> HttpResponse:
         """Send a signed request. ``path`` may have a query. Raises Unreachable, Undeliverable."""
-        signature = self._signer.sign(service, method, path, headers, body, now_s=self._clock())
+        signature = self._signer.sign(service, method, sent_target(path), headers, body, now_s=self._clock())
         return await self._http.request(
             method, service, path, headers={**headers, **signature}, body=body, timeout_s=timeout_s
         )
@@ -46,7 +47,7 @@ class CallAuth(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the signature; called by httpx. HEAD is signed as the GET that a service handles it as."""
         method = "GET" if request.method == "HEAD" else request.method
-        target = request.url.raw_path.decode()
+        target = sent_target(request.url.raw_path.decode())
         headers = dict(request.headers)
         signature = self._signer.sign(self._receiver, method, target, headers, request.content, now_s=self._clock())
         request.headers.update(signature)
