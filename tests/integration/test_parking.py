@@ -38,6 +38,7 @@ async def run_parking(suite: Suite, *arguments: str, status: int = 0) -> Any:
     """Run `prebook parking` with ``arguments`` and return the JSON that it prints."""
     done = await asyncio.to_thread(suite.prebook, "parking", *arguments, "--json")
     assert done.returncode == status, done.stdout + done.stderr
+    assert done.stdout, done.stderr
     return json.loads(done.stdout)
 
 
