@@ -1,4 +1,4 @@
-"""`prebook lab crash-points` as a program: every crash point of the code in every service, and some pairs."""
+"""`prebook lab run crash-points` as a program: every crash point of the code in every service, and some pairs."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 
 from prebook.lab.experiments.crash_points.cases import list_sites
 from prebook.lab.experiments.crash_points.verdict import CrashReport
+from prebook.lab.experiments.result import ExperimentResult
 from tests.conftest import Figure
 from tests.integration.suite import PREBOOK, run_command
 
@@ -19,10 +20,11 @@ pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(TIMEOUT_S 
 
 def test_no_crash_loses_blocks_duplicates_or_misorders_a_ride(tmp_path: Path, figure: Figure) -> None:
     env = {**os.environ, "PREBOOK_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    arguments = ("lab", "crash-points", "--pairs", str(PAIRS), "--json")
+    arguments = ("lab", "run", "crash-points", "--pairs", str(PAIRS), "--json", "--report", str(tmp_path / "results"))
     done = run_command([*PREBOOK, *arguments], env, timeout_s=TIMEOUT_S)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    found = msgspec.json.decode(done.stdout, type=CrashReport)
+    result = msgspec.json.decode(done.stdout, type=ExperimentResult)
+    found = msgspec.convert(result.details, CrashReport)
     figure(f"{found.crashes} crashes, {found.rides} rides, not reached: {', '.join(found.unreached) or 'none'}")
     assert found.problems == ()
     assert found.cases == len(list_sites()) + PAIRS

@@ -1,6 +1,6 @@
 """One poison message of each kind among a thousand others at a real service.
 
-`prebook lab poison` measures its cost.
+`prebook lab run poison` measures its cost.
 """
 
 import asyncio

@@ -103,17 +103,20 @@ def mermaid_diagram(topology: Topology) -> str:
     return "\n".join(lines) + "\n"
 
 
-def svg_diagram(topology: Topology, *, title: str, subtitle: str) -> str:
-    """Return an SVG document with one swimlane per flow: the caller on the left, the provider on the right."""
+def svg_diagram(topology: Topology, *, title: str, subtitle: str, order: Sequence[str] = SWIMLANE_ORDER) -> str:
+    """Return an SVG document with one swimlane per flow: the caller on the left, the provider on the right.
+
+    ``order``: names of the swimlanes to draw, from top to bottom.
+    """
     drawn: list[str] = []
     y: float = MARGIN + HEADING_HEIGHT
-    for lane in swimlanes(topology, SWIMLANE_ORDER):
+    for lane in swimlanes(topology, order):
         drawn += _draw_swimlane(lane, topology, y)
         y += _swimlane_height(lane) + SWIMLANE_GAP
     heading = [svg.text(MARGIN, MARGIN + 22, title, "h1"), svg.text(MARGIN, MARGIN + 46, subtitle, "sub")]
     height = y + LEGEND_HEIGHT + MARGIN - SWIMLANE_GAP
     body = [*heading, *drawn, *_draw_legend(y)]
-    return svg.document(WIDTH, height, title, f"{subtitle} {_text_description(topology)}", body)
+    return svg.document(WIDTH, height, title, f"{subtitle} {_text_description(topology, order)}", body)
 
 
 def _draw_swimlane(swimlane: Swimlane, topology: Topology, y: float) -> Iterable[str]:
@@ -213,9 +216,9 @@ def _draw_legend(y: float) -> Iterable[str]:
     yield svg.text(MARGIN + 852, middle + 4, "arrows point where data goes", "key")
 
 
-def _text_description(topology: Topology) -> str:
+def _text_description(topology: Topology, order: Sequence[str]) -> str:
     """Description of the diagram in words, for screen readers."""
-    lanes = swimlanes(topology, SWIMLANE_ORDER)
+    lanes = swimlanes(topology, order)
     return " ".join(f"{lane.name}: {'; '.join(' to '.join(row.stops) for row in lane.rows)}." for lane in lanes)
 
 

@@ -1,64 +1,77 @@
-"""The outbox-retention experiment, shortened: sent rows are purged and claims stay cheap."""
-
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+"""Limits of the outbox-retention experiment. No server."""
 
 import pytest
 
+from prebook.lab.experiments.law import LawVerdict
 from prebook.lab.experiments.outbox_retention.experiment import (
     MAX_CLAIM_COST_RATIO,
     MAX_GROWTH,
-    SAMPLE_COUNT,
     RetentionResult,
     TableSample,
 )
+from prebook.lab.experiments.outbox_retention.registration import (
+    BOUNDED,
+    CHEAP,
+    COMPLETE,
+    FEW,
+    KEPT,
+    growth_check,
+    kept_check,
+    retention_checks,
+)
 from prebook.lab.experiments.outbox_retention.table_probe import ClaimCost, OutboxTableSize
 
-ROWS = 20_000
-LAB = (sys.executable, "-m", "prebook.cli", "lab", "outbox-retention")
-SMALL_RUN = ("--rows", str(ROWS), "--retention", "0.5", "--purge-interval", "0.25", "--json")
+
+def sample(pages: float, megabytes: int, *, sent: int = 100, kept: int = 10, vacuums: int = 1) -> TableSample:
+    size = OutboxTableSize(rows=kept, table_bytes=megabytes * 1_000_000, index_bytes=0, dead_rows=0, vacuums=vacuums)
+    return TableSample(rows=sent, rate_per_s=1, size=size, claim_cost=ClaimCost(pages=pages, ms=1.0))
 
 
-@pytest.mark.real
-@pytest.mark.long
-def test_sent_rows_are_purged_and_claims_do_not_get_more_expensive(tmp_path: Path) -> None:
-    env = {name: value for name, value in os.environ.items() if name != "PREBOOK_STACK"}
-    completed = subprocess.run(
-        [*LAB, *SMALL_RUN], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
-    )
-    assert completed.returncode in {0, 1}, completed.stderr
-    report: dict[str, Any] = json.loads(completed.stdout)
-    samples = report["result"]["samples"]
-    assert len(samples) == SAMPLE_COUNT
-    assert [sample["rows"] for sample in samples] == sorted(sample["rows"] for sample in samples)
-    assert samples[-1]["rows"] >= ROWS
-    assert report["result"]["purged"] + samples[-1]["size"]["rows"] >= ROWS, "every row is either purged or still there"
-    assert report["result"]["purged"] > 0
-    # A claim that scanned all rows ever sent would touch several times the pages.
-    assert report["claim_cost_ratio"] < 1.5
-    assert (completed.returncode == 0) is report["within_limits"], "the exit status reports the limits"
+def run_of(*samples: TableSample, purged: int = 90) -> RetentionResult:
+    return RetentionResult(retention_s=1.0, purged=purged, samples=list(samples))
 
 
-def sample(pages: float, megabytes: int) -> TableSample:
-    size = OutboxTableSize(rows=1, table_bytes=megabytes * 1_000_000, index_bytes=0, dead_rows=0, vacuums=1)
-    return TableSample(rows=1, rate_per_s=1, size=size, claim_cost=ClaimCost(pages=pages, ms=1.0))
+def verdicts(result: RetentionResult) -> dict[str, LawVerdict]:
+    return {check.law: check.verdict for check in retention_checks(result)}
 
 
-def retention_result(*samples: TableSample) -> RetentionResult:
-    return RetentionResult(retention_s=1.0, purged=1, samples=list(samples))
+FIRST = sample(100, 10, vacuums=0)
+
+
+def test_an_outbox_in_which_everything_is_bounded_keeps_all_laws() -> None:
+    last = sample(100 * MAX_CLAIM_COST_RATIO, 10)
+    assert set(verdicts(run_of(FIRST, FIRST, last, last)).values()) == {LawVerdict.HELD}
 
 
 def test_growth_is_measured_from_the_middle_when_the_retention_window_is_full() -> None:
-    assert retention_result(sample(100, 10), sample(100, 200), sample(100, 200), sample(100, 200)).within_limits
-    assert not retention_result(
-        sample(100, 10), sample(100, 20), sample(100, 30), sample(100, int(20 * MAX_GROWTH) + 1)
-    ).within_limits
+    late = sample(100, 200)
+    assert verdicts(run_of(FIRST, sample(100, 200, vacuums=0), late, late))[BOUNDED] is LawVerdict.HELD
+    grown = sample(100, int(20 * MAX_GROWTH) + 1)
+    assert verdicts(run_of(FIRST, sample(100, 20, vacuums=0), grown, grown))[BOUNDED] is LawVerdict.VIOLATED
 
 
-def test_a_more_expensive_claim_exceeds_the_limits() -> None:
-    assert retention_result(sample(100, 10), sample(100 * MAX_CLAIM_COST_RATIO, 10)).within_limits
-    assert not retention_result(sample(100, 10), sample(100 * MAX_CLAIM_COST_RATIO + 1, 10)).within_limits
+@pytest.mark.parametrize(
+    ("last", "purged", "law"),
+    [
+        (sample(100 * MAX_CLAIM_COST_RATIO + 1, 10), 90, CHEAP),
+        (sample(100, 10, kept=51), 49, FEW),
+        (sample(100, 10), 89, COMPLETE),
+    ],
+)
+def test_each_law_can_be_violated_alone(last: TableSample, purged: int, law: str) -> None:
+    found = verdicts(run_of(FIRST, FIRST, last, last, purged=purged))
+    assert [each for each, verdict in found.items() if verdict is LawVerdict.VIOLATED] == [law]
+
+
+def test_without_a_vacuum_sizes_are_not_judged() -> None:
+    found = verdicts(run_of(FIRST, FIRST, sample(900, 900, vacuums=0)))
+    assert (found[BOUNDED], found[CHEAP]) == (LawVerdict.INCONCLUSIVE, LawVerdict.INCONCLUSIVE)
+    assert (found[FEW], found[COMPLETE]) == (LawVerdict.HELD, LawVerdict.HELD)
+
+
+def test_an_outbox_that_is_never_purged_violates_its_bounds_with_or_without_a_vacuum() -> None:
+    last = sample(100, 100, kept=100, vacuums=0)
+    checks = [
+        check(KEPT, run_of(FIRST, FIRST, last, last), LawVerdict.VIOLATED) for check in (growth_check, kept_check)
+    ]
+    assert [check.verdict for check in checks] == [LawVerdict.VIOLATED] * 2

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 from prebook.devstack.errors import UserError
 from prebook.lab.experiments import runner
 from prebook.lab.experiments.command import experiment_command, lab, registered_run
+from prebook.lab.experiments.console import to_markdown
 from prebook.lab.experiments.experiment import (
     Experiment,
     ExperimentRun,
@@ -28,6 +30,9 @@ from prebook.lab.experiments.experiment import (
     SizeOption,
 )
 from prebook.lab.experiments.law import LawCheck, LawVerdict, Relation, check_law
+from prebook.lab.experiments.ordering.registration import ORDER
+from prebook.lab.experiments.ordering.strategies import OrderingStrategy
+from prebook.lab.experiments.page import write_page
 from prebook.lab.experiments.registry import EXPERIMENTS, find_experiments
 from prebook.lab.experiments.result import ExperimentResult, ExperimentStatus
 from prebook.lab.experiments.result_files import read_results
@@ -217,3 +222,47 @@ def test_a_run_without_an_experiment_is_a_usage_error(arguments: tuple[str, ...]
     done = CliRunner().invoke(lab, ["run", *arguments])
     assert done.exit_code == 2
     assert hint in " ".join(done.output.replace("\u2502", " ").split())
+
+
+def test_the_page_has_a_row_for_each_run_and_for_nothing_else(tmp_path: Path) -> None:
+    run_example(tmp_path, "--seed", "5")
+    run_example(tmp_path, "--lost", "2", name="failing", claim="<b>claim</b>.")
+    registered: list[Experiment[Any]] = [
+        EXAMPLE,
+        replace(EXAMPLE, name="failing"),
+        replace(EXAMPLE, name="unrun"),
+        ORDER,
+    ]
+    html = write_page(tmp_path, registered).read_text()
+    assert re.findall(r'<article id="([^"]*)">', html) == ["example", "failing"]
+    assert "1 of 2 passed" in html
+    assert "2 of 4 experiments have a run" in html
+    assert "prebook lab run example --seed 5" in html
+    assert "lost 2" in html
+    assert "<b>claim" not in html
+    assert not re.search(r'(?:src|href)="(?!data:)', html), "the page loads nothing"
+
+
+def test_the_page_draws_the_topology_of_an_experiment(tmp_path: Path) -> None:
+    run_example(tmp_path, name=ORDER.name)
+    html = write_page(tmp_path, [ORDER], tmp_path / "page.html").read_text()
+    (drawing,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', html)
+    svg = b64decode(drawing).decode()
+    assert all(strategy.inbound.address in svg for strategy in OrderingStrategy)
+    assert "competing consumers" in svg
+
+
+def test_a_page_without_a_result_names_the_command_to_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        write_page(tmp_path, EXPERIMENTS)
+    assert "lab all --quick" in raised.value.remedy
+    (tmp_path / "order.json").write_text("{")
+    with pytest.raises(UserError, match="holds no result"):
+        write_page(tmp_path, EXPERIMENTS)
+
+
+def test_a_result_as_markdown_has_the_command_and_both_sides(tmp_path: Path) -> None:
+    _, result = run_example(tmp_path)
+    lines = to_markdown(result)
+    assert lines[0].startswith("`prebook lab run example --seed 7`")
+    assert "| lost = 0 | with an outbox | lost 0 | = | 0 | held | held |" in lines

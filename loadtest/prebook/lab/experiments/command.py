@@ -14,11 +14,8 @@ from prebook.devstack.parameters import combine, json_option, report_option, see
 from prebook.devstack.terminal import echo
 from prebook.lab.exit_status import exit_status_of
 from prebook.lab.experiments.console import experiments_table, print_result, print_table, to_markdown
-from prebook.lab.experiments.crash_points.command import crash_points
-from prebook.lab.experiments.exactly_once.command import exactly_once
 from prebook.lab.experiments.experiment import Experiment, Section
-from prebook.lab.experiments.outbox_retention.command import outbox_retention
-from prebook.lab.experiments.poison.command import poison
+from prebook.lab.experiments.page import write_page
 from prebook.lab.experiments.registry import EXPERIMENTS, find_experiments
 from prebook.lab.experiments.result import ExperimentResult, exit_status
 from prebook.lab.experiments.result_files import prepare_folder, write_result
@@ -95,8 +92,8 @@ def run(ctx: click.Context, /, *, section: str | None, **output: Any) -> None:
 @lab.command("all", epilog=examples("prebook lab all --quick", "prebook lab all --report reports/lab --seed 3"))
 @output_options
 def run_everything(**output: Any) -> None:
-    """Run all experiments one after the other, on one broker and one database."""
-    run_all(EXPERIMENTS, **output)
+    """Run all experiments one after the other, on one broker and one database, and write the page."""
+    run_all(EXPERIMENTS, writes_page=True, **output)
 
 
 run_everything.help = f"{run_everything.help}\n\n{EXIT_HELP}"
@@ -114,8 +111,26 @@ def registered_run(experiment: Experiment[Any], *, quick: bool, seed: int) -> Pl
     return PlannedRun(experiment, experiment.full, seed, experiment.time_limit_s)
 
 
-def run_and_exit(runs: Sequence[PlannedRun], *, as_json: bool, markdown: bool, report_dir: Path) -> None:
-    """Run experiments, show each result when it is there, write it to ``report_dir``, and exit."""
+@lab.command("page", epilog=examples("prebook lab page", "prebook lab page --report reports/lab --output lab.html"))
+@report_option(DEFAULT_FOLDER, "Folder with the results of earlier runs.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write. [default: index.html there]"
+)
+def write_lab_page(*, report_dir: Path, output: Path | None) -> None:
+    """Write one offline HTML page: the sections of the talk, and the last run of each experiment.
+
+    An experiment without a run has no row. Print the path of the page.
+    """
+    echo(str(write_page(report_dir, EXPERIMENTS, output)))
+
+
+def run_and_exit(
+    runs: Sequence[PlannedRun], *, as_json: bool, markdown: bool, report_dir: Path, writes_page: bool = False
+) -> None:
+    """Run experiments, show each result when it is there, write it to ``report_dir``, and exit.
+
+    ``writes_page``: whether the page about all results in the folder is written too.
+    """
     prepare_folder(report_dir)
 
     show: Show = _show_json if as_json else _show_markdown if markdown else print_result
@@ -127,6 +142,8 @@ def run_and_exit(runs: Sequence[PlannedRun], *, as_json: bool, markdown: bool, r
                 write_result(report_dir, result)
                 show(result)
                 results.append(result)
+        if writes_page:
+            log_to_stderr(f"page: {write_page(report_dir, EXPERIMENTS)}")
         return exit_status(results)
 
     sys.exit(exit_status_of(lambda: run_interruptible(run_runs()), "the running experiment has no result"))
@@ -201,5 +218,3 @@ def example_text(experiment: Experiment[Any]) -> str:
 
 for each_experiment in EXPERIMENTS:
     run.add_command(experiment_command(each_experiment))
-for unregistered in (crash_points, exactly_once, outbox_retention, poison):
-    lab.add_command(unregistered)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from prebook.devstack.terminal import PlainConsole
 from prebook.lab.experiments.experiment import Experiment, ResultTable
-from prebook.lab.experiments.law import LawCheck, LawVerdict
+from prebook.lab.experiments.law import LawCheck
 from prebook.lab.experiments.result import ExperimentResult, ExperimentStatus
 
 NUMBER = re.compile(r"[-+]?[\d,.]+%?|-")
@@ -59,21 +59,16 @@ def law_line(check: LawCheck) -> str:
     """Return a check with both sides of its law, as one line of text."""
     mark = "as expected" if check.is_as_expected else "NOT AS EXPECTED"
     sides = f"{check.left} {check.relation} {check.right}"
-    return f"{check.verdict}, {mark}: {check.arrangement}: {sides} (law: {check.law})"
+    doubt = f"; {check.doubt}" if check.doubt else ""
+    return f"{check.verdict}, {mark}: {check.arrangement}: {sides} (law: {check.law}{doubt})"
 
 
 def verdict_lines(result: ExperimentResult) -> list[str]:
     """Return the verdict on a run, what contradicts its expectations, and how to repeat it."""
-    doubts = [
-        f"inconclusive: {check.arrangement}: {check.law}"
-        for check in result.checks
-        if check.verdict is LawVerdict.INCONCLUSIVE
-    ]
     remedy = [] if result.status is ExperimentStatus.PASSED else [f"repeat it: {result.command}"]
     return [
         f"{result.status.replace('_', ' ')}; seed {result.seed}; {result.seconds:g} s; commit {result.commit}",
         *(f"problem: {problem}" for problem in result.problems),
-        *doubts,
         *remedy,
     ]
 

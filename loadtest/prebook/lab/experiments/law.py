@@ -53,6 +53,8 @@ class LawCheck(msgspec.Struct, frozen=True, kw_only=True):
     right: LawSide
     verdict: LawVerdict
     expected: LawVerdict
+    doubt: str = ""
+    """Reason why the law cannot be judged; empty for a law about counts."""
 
     @property
     def is_as_expected(self) -> bool:
@@ -78,14 +80,21 @@ def check_law(
     right: tuple[str, float],
     *,
     expected: LawVerdict = LawVerdict.HELD,
+    doubt: str = "",
 ) -> LawCheck:
-    """Return the check of a law about counts: ``left`` and ``right`` are the names and values of its sides."""
+    """Return the check of a law: ``left`` and ``right`` are the names and values of its sides.
+
+    ``doubt``: reason why a law about time cannot be judged, which makes it inconclusive; empty if it can be.
+    """
+    holds = HOLDS[relation](left[1], right[1])
+    verdict = LawVerdict.INCONCLUSIVE if doubt else LawVerdict.HELD if holds else LawVerdict.VIOLATED
     return LawCheck(
         law=law,
         arrangement=arrangement,
         left=LawSide(*left),
         relation=relation,
         right=LawSide(*right),
-        verdict=LawVerdict.HELD if HOLDS[relation](left[1], right[1]) else LawVerdict.VIOLATED,
+        verdict=verdict,
         expected=expected,
+        doubt=doubt,
     )

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+from prebook.lab.experiments.crash_points.registration import CRASH_POINTS
+from prebook.lab.experiments.exactly_once.registration import EXACTLY_ONCE
 from prebook.lab.experiments.experiment import Experiment, Section
 from prebook.lab.experiments.ordering.registration import ORDER
+from prebook.lab.experiments.outbox_retention.registration import OUTBOX_RETENTION
+from prebook.lab.experiments.poison.registration import POISON
 
-EXPERIMENTS: tuple[Experiment[Any], ...] = (ORDER,)
+EXPERIMENTS: tuple[Experiment[Any], ...] = (ORDER, EXACTLY_ONCE, OUTBOX_RETENTION, POISON, CRASH_POINTS)
 
 
 def find_experiments(section: Section | None) -> tuple[Experiment[Any], ...]:

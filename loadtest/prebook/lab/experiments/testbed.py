@@ -58,7 +58,8 @@ class ExperimentTestbed:
             yield
         finally:
             await self._delete_queues(topology)
-            await self._delete_rows(tables)
+            await self._drop_tables(tables)
+            await self.delete_messages()
 
     async def _declare(self, topology: Topology) -> None:
         broker = self.stack.broker
@@ -85,14 +86,17 @@ class ExperimentTestbed:
         async with connect_as_admin(self.context.database_url) as database:
             return frozenset(row["name"] for row in await database.fetch(SELECT_TABLES, list(PROCESSES)))
 
-    async def _delete_rows(self, kept_tables: frozenset[str]) -> None:
-        """Drop all tables but ``kept_tables``, and empty those of the suite that hold messages."""
+    async def _drop_tables(self, kept_tables: frozenset[str]) -> None:
         own = await self._list_tables() - kept_tables
-        emptied = [f"{service}.{table}" for service in PROCESSES for table in MESSAGE_TABLES]
         async with connect_as_admin(self.context.database_url) as database:
             for table in own:
                 await database.execute(f"DROP TABLE {table} CASCADE")
-            await database.execute(f"TRUNCATE {', '.join(emptied)} CASCADE")
+
+    async def delete_messages(self) -> None:
+        """Empty the tables of all services that hold messages."""
+        tables = [f"{service}.{table}" for service in PROCESSES for table in MESSAGE_TABLES]
+        async with connect_as_admin(self.context.database_url) as database:
+            await database.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 
-VOID = frozenset({"br", "hr", "line", "rect", "circle", "path", "meta"})
+VOID = frozenset({"br", "hr", "line", "rect", "circle", "path", "meta", "img"})
 
 
 class Markup(str):

@@ -48,6 +48,7 @@ class CrashRun:
 
     ``database_url``: the suite's database as its administrator. ``crash_dir``: the folder that the suite's processes
     watch. ``name``: prefix of the idempotency keys. ``flow_limits``: time limits of each flow in the suite.
+    ``max_wait_s``: seconds after which a rider stops repeating a request.
     """
 
     access: FaultAccess
@@ -56,12 +57,15 @@ class CrashRun:
     seed: int
     name: str
     flow_limits: Mapping[str, FlowLimits]
+    max_wait_s: float
     results: list[CaseResult] = field(default_factory=list)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
         self._suite = SuiteClient(self.access.session, self.access.addresses)
-        self._riders = PersistentRiders(self.access.session, self.access.addresses.public["booking"], SCENARIO)
+        self._riders = PersistentRiders(
+            self.access.session, self.access.addresses.public["booking"], SCENARIO, self.max_wait_s
+        )
         self._samples: list[Sample] = []
         self._crashes: list[InjectedFault] = []
 

@@ -65,9 +65,14 @@ def violation_problems(evidence: Evidence) -> Iterator[str]:
         yield f"{violation.kind}: {violation.subject}: {violation.detail}"
 
 
+def unanswered_rides(accounts: Sequence[RideAccount]) -> Sequence[RideAccount]:
+    """Return the rides without an answer: a crash may fail a ride only where a caller waits for a reply."""
+    return [account for account in accounts if not account.answered and can_wait(PLANS[account.sample.label])]
+
+
 def unanswered_problems(accounts: Sequence[RideAccount]) -> Iterator[str]:
-    """Yield the rides without an answer: a crash may fail a ride only where a caller waits for a reply."""
-    unanswered = [account for account in accounts if not account.answered and can_wait(PLANS[account.sample.label])]
+    """Yield the reasons of the rides without an answer."""
+    unanswered = unanswered_rides(accounts)
     for account in unanswered[:MAX_NAMED]:
         reason = account.row.reason if account.row else account.sample.error_kind
         yield f"{account.booking_id or account.sample.key} ({account.sample.label}) ended {account.outcome}: {reason}"

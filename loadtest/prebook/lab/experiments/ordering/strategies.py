@@ -8,6 +8,8 @@ from random import Random
 
 import msgspec
 
+from prebook.flows import OFFER_SETTLED
+from prebook.lab.experiments.drawing import message_path
 from prebook.messaging import addresses
 from prebook.patterns.message_groups import partition_of
 from prebook.topology.consumed_queues import ConsumedQueue
@@ -48,9 +50,17 @@ class OrderingStrategy(StrEnum):
         address = self.inbound.address
         partitions = self.inbound.partitions
         queue = Topology(queues=frozenset({Queue(address, consumer=consumer)}))
-        return (partitioned_topology(address, partitions, consumer) if partitions else queue) | Topology(
-            exchanges=frozenset({Exchange(addresses.REDELIVER)}),
-            bindings=frozenset({Binding(addresses.REDELIVER, address, address, to_exchange=partitions > 0)}),
+        path = message_path(
+            self.replace("_", " "), OFFER_SETTLED.publisher, addresses.REDELIVER, address, *OFFER_SETTLED.subscribers
+        )
+        queues = partitioned_topology(address, partitions, consumer) if partitions else queue
+        return (
+            queues
+            | path
+            | Topology(
+                exchanges=frozenset({Exchange(addresses.REDELIVER)}),
+                bindings=frozenset({Binding(addresses.REDELIVER, address, address, to_exchange=partitions > 0)}),
+            )
         )
 
 
