@@ -19,6 +19,7 @@ from prebook.coupling.inbound import InboundGateway
 from prebook.coupling.ports import HttpResponse
 from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.flows import FLOWS
+from prebook.http.client import JSON_HEADERS
 from prebook.messaging.clock import unix_s, utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
@@ -187,7 +188,13 @@ async def test_repeated_tracestate_headers_are_one_list() -> None:
     signer = CallSigner("booking", (signing_secret_of("booking"),))
     path = "/flows/notify_rider"
     added = signer.sign("notification", "POST", path, message.headers, message.body, now_s=unix_s())
-    headers = [*message.headers.items(), *added.items(), ("tracestate", "a=1"), ("tracestate", "b=2")]
+    headers = [
+        *JSON_HEADERS.items(),
+        *message.headers.items(),
+        *added.items(),
+        ("tracestate", "a=1"),
+        ("tracestate", "b=2"),
+    ]
     async with SuiteWorld() as world:
         response = await world.http.internal_client("notification").post(path, content=message.body, headers=headers)
 

@@ -17,6 +17,7 @@ from tests.devstack.polling import is_gone, kernel_state, wait_until
 from tests.devstack.supervised import pid_of, stub_spec, supervise
 
 TOKEN = "a token for tests"
+JSON_HEADERS = {"Content-Type": "application/json"}
 
 
 @asynccontextmanager
@@ -83,8 +84,17 @@ async def test_an_invalid_command_is_refused_without_effect(
 ) -> None:
     async with open_control(tmp_path) as (client, process):
         pid = pid_of(process)
-        async with client.post(path, headers=bearer, data=body) as response:
+        async with client.post(path, headers={**bearer, **JSON_HEADERS}, data=body) as response:
             assert response.status == status
+            assert (await response.json(content_type="application/problem+json"))["detail"]
+        assert kernel_state(pid) in {"S", "R"}
+
+
+async def test_a_body_that_is_not_json_is_refused_without_effect(tmp_path: Path, bearer: dict[str, str]) -> None:
+    async with open_control(tmp_path) as (client, process):
+        pid = pid_of(process)
+        async with client.post("/processes/stub/kill", headers=bearer, data='{"down_s": 0.1}') as response:
+            assert response.status == 415
             assert (await response.json(content_type="application/problem+json"))["detail"]
         assert kernel_state(pid) in {"S", "R"}
 

@@ -124,9 +124,10 @@ class RawServer:
     refused: Counter[str]
 
     @asynccontextmanager
-    async def connect(self, receive_buffer: int = 0) -> AsyncIterator[RawClient]:
-        """Open a connection, with a receive buffer of that many bytes if given."""
+    async def connect(self, receive_buffer: int = 0, source: str = "127.0.0.1") -> AsyncIterator[RawClient]:
+        """Open a connection from the address ``source``, with a receive buffer of that many bytes if given."""
         client = socket.socket()
+        client.bind((source, 0))
         if receive_buffer:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         client.setblocking(False)
@@ -157,11 +158,15 @@ class RawServer:
 
 @asynccontextmanager
 async def serve_raw(
-    routes: Sequence[Any] = (), limits: HttpLimits = LIMITS, app: Any = None, keep_alive_s: int = 75
+    routes: Sequence[Any] = (),
+    limits: HttpLimits = LIMITS,
+    app: Any = None,
+    keep_alive_s: int = 75,
+    is_proxy: Callable[[str], bool] = lambda _: False,
 ) -> AsyncIterator[RawServer]:
     """Serve ``app``, or an application with ``routes`` that is ready, on a free port of this machine."""
     refused: Counter[str] = Counter()
-    registry = Connections(limits, lambda code: refused.update([code]))
+    registry = Connections(limits, lambda code: refused.update([code]), is_proxy=is_proxy)
     config = uvicorn.Config(
         app or create_ready_app("stub", routes),
         http=serve_with(registry),

@@ -199,6 +199,15 @@ async def test_a_handler_reads_the_body_that_was_verified(client: httpx.AsyncCli
     assert (await client.post("/secret", content=body + b" ", headers=headers)).status_code == 401
 
 
+@pytest.mark.parametrize("content_type", [{}, {"content-type": "text/plain"}, {"content-type": "application/jsonp"}])
+async def test_a_signed_body_that_is_not_json_is_refused(
+    client: httpx.AsyncClient, content_type: dict[str, str]
+) -> None:
+    body = b'{"a":"b"}'
+    response = await client.post("/secret", content=body, headers={**sign("POST", "/secret", body), **content_type})
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+
+
 async def test_the_body_of_an_unsigned_call_is_not_read_and_a_large_one_is_refused(client: httpx.AsyncClient) -> None:
     async def never_read() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")

@@ -21,6 +21,7 @@ from prebook.http.connections import (
     Connections,
     connection_limit,
 )
+from prebook.http.peers import network_check, peer_of
 from tests.http.raw_server import HURRIED, LIMITS, serve_raw, wait_until
 
 OK = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -200,6 +201,67 @@ async def test_a_connection_that_is_kept_alive_makes_room_for_a_new_one() -> Non
         await clients[1].send(OK)
         assert [one.status for one in await clients[1].receive()] == [200]
     assert not server.refused
+
+
+ONE_PEER = replace(LIMITS, max_connections=20, max_peer_connections=4, linger_s=600)
+
+
+async def test_one_peer_leaves_connections_for_others() -> None:
+    async with serve_raw(limits=ONE_PEER) as server, AsyncExitStack() as stack:
+        taken = [await stack.enter_async_context(server.connect()) for _ in range(4)]
+        await wait_until(lambda: server.open_connections == len(taken))
+        refused = await stack.enter_async_context(server.connect())
+        (response,) = await refused.receive_all()
+        assert (response.status, response.code) == (429, "too_many_connections_of_peer")
+        assert response.headers["retry-after"] == "1"
+        async with server.connect() as one_more:  # the refused one is open as well
+            await one_more.wait_closed()
+            assert not one_more.parsed.responses
+        async with server.connect(source="127.0.0.2") as other:
+            await other.send(OK)
+            assert [one.status for one in await other.receive()] == [200]
+        await taken[0].send(OK)
+        assert [one.status for one in await taken[0].receive()] == [200]
+    assert server.refused == {"too_many_connections_of_peer": 2}
+
+
+async def test_a_peer_at_its_limit_gives_up_a_connection_of_its_own() -> None:
+    limits = replace(ONE_PEER, max_peer_connections=1)
+    async with serve_raw(limits=limits) as server, server.connect(source="127.0.0.2") as other, server.connect() as own:
+        for client in (other, own):
+            await client.send(OK)
+            await client.receive()
+        (response,) = await server.ask(OK)
+        assert response.status == 200
+        await own.wait_closed()
+        await other.send(OK)
+        assert [one.status for one in await other.receive()] == [200]
+    assert not server.refused
+
+
+async def test_a_trusted_proxy_may_have_all_connections() -> None:
+    is_proxy = network_check(["127.0.0.0/31"])
+    async with serve_raw(limits=ONE_PEER, is_proxy=is_proxy) as server, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connect()) for _ in range(20)]
+        for client in clients:
+            await client.send(OK)
+            assert [one.status for one in await client.receive()] == [200]
+    assert not server.refused
+
+
+@pytest.mark.parametrize(
+    ("host", "peer"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("2001:db8:0:1:a::1", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1:b::2", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_a_peer_is_an_ipv4_address_or_an_ipv6_network(host: str, peer: str) -> None:
+    assert peer_of(host) == peer
 
 
 async def test_a_client_that_does_not_read_is_reset() -> None:

@@ -221,6 +221,7 @@ def _service_environment(service: str, options: SuiteOptions, stack: Stack, prox
         "PREBOOK_COUPLINGS": str(paths.couplings_file()),
         "PREBOOK_SEED": str(options.seed),
         "PREBOOK_LOG_LEVEL": options.log_level,
+        "PREBOOK_PEER_CONNECTION_SHARE": "1",  # all clients are on this machine, which is one peer
         **rest,
         **options.settings,
         **_url_variables("PREBOOK_INTERNAL_URL", internal_urls),

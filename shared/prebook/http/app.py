@@ -11,7 +11,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from prebook.http.head_requests import HeadApp
+from prebook.http.http_methods import HttpMethodsApp
 from prebook.http.problems import EXCEPTION_HANDLERS
 from prebook.http.repeated_headers import refuse_repeated_headers
 
@@ -70,7 +70,7 @@ def create_app(
         status = "not ready" if missing else "ready"
         return Response({"status": status, "service": service, "missing": missing}, status_code=503 if missing else 200)
 
-    return HeadApp(
+    return HttpMethodsApp(
         [livez, readyz, *routes],
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[refuse_repeated_headers],

@@ -38,6 +38,15 @@ class StrictBody(MsgspecDTO[T]):
         return schema
 
 
+METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+def require_json_body(method: str, content_type: str) -> None:
+    """Raise Problem (415) if the method has a body and ``Content-Type`` is not JSON."""
+    if method in METHODS_WITH_BODY:
+        require_json(content_type)
+
+
 def require_json(content_type: str) -> None:
     """Raise Problem (415) unless ``Content-Type`` is JSON."""
     if content_type.partition(";")[0].strip().lower() != "application/json":

@@ -1,4 +1,4 @@
-"""Guard of internal endpoints: every call is signed, by a caller that the endpoint allows."""
+"""Guard of internal endpoints: every call is signed, by a caller that the endpoint allows, and its body is JSON."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from prebook.flows import CONSOLE
+from prebook.http.bodies import require_json_body
 from prebook.http.problems import Problem
 from prebook.messaging.clock import unix_s
 from prebook.patterns.call_signature import CallerKeys, CallRefusal, UnauthenticCall, read_claim
@@ -52,6 +53,7 @@ def guarded_routes(
             if not is_listing and caller not in request.route_handler.opt[_ALLOWED_CALLERS](request.path_params):
                 on_refused(CallRefusal.NOT_ALLOWED)
                 raise Problem(403, "caller_not_allowed", f"{caller} may not call {scope['path']}")
+            require_json_body(request.method, request.headers.get("content-type", ""))
             await app(scope, receive, send)
 
         return check

@@ -7,10 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 from uvicorn.protocols.http.flow_control import FlowControl
+
+from prebook.http.peers import peer_of
+from prebook.http.problems import Problem
+from prebook.http.refusals import TOO_MANY_CONNECTIONS, TOO_MANY_PEER_CONNECTIONS
 
 KIB = 1024
 RESERVED_DESCRIPTORS = 256
@@ -31,6 +35,8 @@ class HttpLimits:
 
     max_connections: int
     """Connections of one port, so that those of riders leave room for those of other services."""
+    max_peer_connections: int | None = None
+    """Connections of one peer to one port, so that one client leaves room for the others; None: no limit."""
     max_head_bytes: int = 16 * KIB
     """Request line and headers of one request."""
     max_target_bytes: int = 8 * KIB
@@ -65,6 +71,8 @@ class Connection(Protocol):
 
     port: int
     """The server's port."""
+    peer: str
+    """Name of the client, as ``peers.peer_of`` returns it; empty for one whose connections are not limited."""
     deadline: int
     """Tick at which ``expire`` is due."""
 
@@ -79,22 +87,40 @@ class Connection(Protocol):
         """Reset the connection if its client has taken nothing for too long. Called every tick."""
 
 
+class ConnectionRefusal(NamedTuple):
+    """Refusal of a new connection. Without a response, it is reset at once."""
+
+    problem: Problem
+    has_response: bool
+
+
 class Connections:
     """The open connections of a server. One timer checks the deadlines of all of them.
 
     Time is counted in ticks of the event loop, so a process that was stopped or busy does not time out its clients.
     """
 
-    def __init__(self, limits: HttpLimits, on_refusal: Callable[[str], None] = lambda _: None) -> None:
-        """``on_refusal`` gets the code of each refusal, one of a small set."""
+    def __init__(
+        self,
+        limits: HttpLimits,
+        on_refusal: Callable[[str], None] = lambda _: None,
+        *,
+        is_proxy: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """``on_refusal`` gets the code of each refusal, one of a small set.
+
+        ``is_proxy``: whether an address is that of a proxy, whose connections are those of many clients.
+        """
         self.limits = limits
         self.tick = 0
         self.head_ticks = self.ticks(limits.head_timeout_s)
         self.body_ticks = self.ticks(limits.body_timeout_s)
         self.linger_ticks = self.ticks(limits.linger_s)
+        self._is_proxy = is_proxy
         self._on_refusal = on_refusal
         self._open: set[Connection] = set()
         self._open_by_port: Counter[int] = Counter()
+        self._open_by_peer: Counter[tuple[int, str]] = Counter()
         self._repeated: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -102,28 +128,48 @@ class Connections:
         """Return the ticks after which ``seconds`` have passed for certain."""
         return ceil(seconds / self.limits.tick_s) + 1
 
-    def add(self, connection: Connection) -> None:
-        """Register a connection."""
+    def add(self, connection: Connection, host: str) -> ConnectionRefusal | None:
+        """Register a connection from the address ``host``. Returns its refusal if there are too many."""
+        connection.peer = "" if self._is_proxy(host) else peer_of(host)
         if self._timer is None:
             self._schedule()
         self._open.add(connection)
         self._open_by_port[connection.port] += 1
+        self._open_by_peer[connection.port, connection.peer] += 1
+        return self._refuse_above_peer_limit(connection) or self._refuse_above_limit(connection)
 
     def discard(self, connection: Connection) -> None:
         """Forget a closed connection."""
         self._open.remove(connection)
         self._open_by_port[connection.port] -= 1
+        key = (connection.port, connection.peer)
+        self._open_by_peer[key] -= 1
+        if not self._open_by_peer[key]:
+            del self._open_by_peer[key]
 
-    def excess(self, port: int) -> int:
-        """Return by how many connections a port is above its limit, or a negative number."""
-        return self._open_by_port[port] - self.limits.max_connections
+    def _refuse_above_peer_limit(self, connection: Connection) -> ConnectionRefusal | None:
+        limit = self.limits.max_peer_connections
+        if not connection.peer or limit is None:
+            return None
+        excess = self._open_by_peer[connection.port, connection.peer] - limit
+        if excess <= 0 or self._close_idle(connection.port, connection.peer):
+            return None
+        # Refused connections are open for a moment, too, and must leave room for those of others.
+        max_refused = min(MAX_REFUSED_CONNECTIONS, ceil(limit / 4))
+        return ConnectionRefusal(TOO_MANY_PEER_CONNECTIONS, has_response=excess <= max_refused)
 
-    def close_idle(self, port: int) -> bool:
-        """Close the connection that was kept alive longest, to make room. Returns whether there was one.
+    def _refuse_above_limit(self, connection: Connection) -> ConnectionRefusal | None:
+        excess = self._open_by_port[connection.port] - self.limits.max_connections
+        if excess <= 0 or self._close_idle(connection.port):
+            return None
+        return ConnectionRefusal(TOO_MANY_CONNECTIONS, has_response=excess <= MAX_REFUSED_CONNECTIONS)
+
+    def _close_idle(self, port: int, peer: str = "") -> bool:
+        """Close the connection, of ``peer`` if given, that was kept alive longest. Returns whether there was one.
 
         Otherwise a client could take all connections with one request for each.
         """
-        idle = [each for each in self._open if each.port == port and each.is_kept_alive]
+        idle = [each for each in self._open if each.port == port and each.is_kept_alive and peer in ("", each.peer)]
         if not idle:
             return False
         oldest = min(idle, key=lambda each: each.deadline)

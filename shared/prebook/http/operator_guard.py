@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from litestar import Request, Router
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
-from prebook.http.bodies import require_json
+from prebook.http.bodies import require_json_body
 from prebook.http.problems import Problem
 
 OPERATOR_HEADER = "prebook-operator"
@@ -23,7 +23,6 @@ OPERATOR_HEADER = "prebook-operator"
 GUARD_STATUSES = (401, 403, 421)
 """Statuses of the guard's refusals, in addition to 415 for a body that is not JSON."""
 STATED_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z")
-METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _OPERATOR_KEY = "prebook_operator"
 TOKEN_HINT = "send the token of an operator (PREBOOK_OPERATOR_TOKENS): Authorization: Bearer <token>"  # noqa: S105 - a hint
 
@@ -45,8 +44,7 @@ def guard_operator_routes(
             name = _authenticate(request.headers.get("authorization", ""), tokens)
             state: dict[str, Any] = scope  # type: ignore[assignment]  # Litestar's scope is a closed TypedDict
             state[_OPERATOR_KEY] = _operator(name, request.headers.get(OPERATOR_HEADER))
-            if request.method in METHODS_WITH_BODY:
-                require_json(request.headers.get("content-type", ""))
+            require_json_body(request.method, request.headers.get("content-type", ""))
             await app(scope, receive, send)
 
         return check

@@ -16,6 +16,12 @@ TOO_MANY_CONNECTIONS = Problem(
     "the service has no connection left; try again after Retry-After",
     headers={"retry-after": "1"},
 )
+TOO_MANY_PEER_CONNECTIONS = Problem(
+    429,
+    "too_many_connections_of_peer",
+    "this client has too many connections open; use fewer, or close some and try again after Retry-After",
+    headers={"retry-after": "1"},
+)
 
 
 def head_too_large(max_bytes: int) -> Problem:

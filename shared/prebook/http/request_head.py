@@ -55,16 +55,19 @@ def _check_transfer_encoding(version: str, fields: Mapping[bytes, bytes]) -> Non
 
 
 def normalise_target(target: bytes, method: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Return the target as path and query. The host of an absolute one takes the place of the Host headers.
+    """Return the target as path and query, or ``*`` of OPTIONS.
 
-    Raises Problem.
+    The host of an absolute target takes the place of the Host headers. Raises Problem.
     """
     if _TARGET.fullmatch(target) or (target == b"*" and method == "OPTIONS"):
         return target
     absolute = _ABSOLUTE_TARGET.fullmatch(target)
     path = absolute[2] if absolute else b""
-    path = path if path.startswith(b"/") else b"/" + path
-    if absolute is None or not _TARGET.fullmatch(path):
+    if method == "OPTIONS" and absolute and not path:
+        path = b"*"  # RFC 9112, 3.2.4
+    elif not path.startswith(b"/"):
+        path = b"/" + path
+    if absolute is None or not (path == b"*" or _TARGET.fullmatch(path)):
         raise Problem(
             400, "invalid_target", "the request target is no path and query as in RFC 3986; percent-encode the others"
         )

@@ -1,14 +1,13 @@
 """The rider who sends a request, as a proxy in front of the service has authenticated them."""
 
 from collections.abc import Collection
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 import msgspec
 from litestar import Request
 
 from prebook.contracts.booking import RiderId
+from prebook.http.peers import network_check
 from prebook.http.problems import FieldError, Problem
 
 
@@ -18,16 +17,7 @@ class RiderIdentity:
     def __init__(self, header: str, trusted_proxies: Collection[str]) -> None:
         """``trusted_proxies``: networks whose peers are believed. Raises ValueError for anything but a network."""
         self._header = header.lower()
-        networks = [ip_network(network) for network in trusted_proxies]
-
-        @lru_cache(maxsize=1024)
-        def is_trusted(peer: str) -> bool:
-            address = ip_address(peer)
-            if isinstance(address, IPv6Address) and address.ipv4_mapped:
-                address = address.ipv4_mapped
-            return any(address in network for network in networks)
-
-        self._is_trusted = is_trusted
+        self._is_trusted = network_check(trusted_proxies)
 
     def rider_of(self, request: Request[Any, Any, Any]) -> str | None:
         """Return the rider who sends a request, or None if riders are not authenticated.

@@ -14,11 +14,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from prebook.http.connections import KIB, MAX_REFUSED_CONNECTIONS, NEVER, Connections, HoldingFlow
+from prebook.http.connections import KIB, NEVER, Connections, HoldingFlow
 from prebook.http.problems import Problem
 from prebook.http.refusals import (
     REQUEST_TIMEOUT,
-    TOO_MANY_CONNECTIONS,
     encode_refusal,
     head_too_large,
     request_too_large,
@@ -54,6 +53,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._limits = registry.limits
         self._keep_alive_ticks = registry.ticks(config.timeout_keep_alive)
         self.port = 0
+        self.peer = ""
         self.deadline = NEVER
         self.url = b""
         self._phase = _IDLE
@@ -73,18 +73,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Register the connection, or refuse it above the limit."""
+        """Register the connection, or refuse it above a limit."""
         super().connection_made(transport)
         self.flow: HoldingFlow = HoldingFlow(transport)
         self.port = (self.server and self.server[1]) or 0
-        self._registry.add(self)
-        excess = self._registry.excess(self.port)
-        if excess <= 0 or self._registry.close_idle(self.port):
+        refusal = self._registry.add(self, self.client[0] if self.client else "")
+        if refusal is None:
             self.deadline = self._registry.tick + self._registry.head_ticks
-        elif excess <= MAX_REFUSED_CONNECTIONS:
-            self._refuse(TOO_MANY_CONNECTIONS)
+        elif refusal.has_response:
+            self._refuse(refusal.problem)
         else:
-            self._registry.report(TOO_MANY_CONNECTIONS.code)
+            self._registry.report(refusal.problem.code)
             self._phase = _ENDED
             transport.abort()
 

@@ -17,6 +17,7 @@ from prebook.http.app import create_app, create_internal_app
 from prebook.http.client import ServiceClient
 from prebook.http.connections import Connections, HttpLimits, connection_limit
 from prebook.http.listeners import ListenerApp, bind_listener
+from prebook.http.peers import network_check
 from prebook.http.server_protocol import serve_with
 from prebook.messaging.clock import WALL_CLOCK
 from prebook.messaging.errors import Unreachable, error_summary
@@ -102,8 +103,9 @@ class ServiceProcess(Generic[W]):
             provider_circuit_states(name, self.assembled.channels),
         )
         self.connections = Connections(
-            HttpLimits(max_connections=connection_limit(settings.max_connections, LISTENERS)),
+            _http_limits(settings),
             on_refusal=lambda code: self.metrics.http_refused.labels(code).inc(),
+            is_proxy=network_check(settings.trusted_proxies),
         )
         public_app = create_app(
             name, self.assembled.routes, missing_dependencies=self.missing_dependencies, lifespan=self._lifespan
@@ -202,6 +204,14 @@ class ServiceProcess(Generic[W]):
             before = clock()
             await asyncio.sleep(LOOP_LAG_INTERVAL_S)
             self.metrics.loop_lag_s.set(max(0.0, clock() - before - LOOP_LAG_INTERVAL_S))
+
+
+def _http_limits(settings: ServiceSettings) -> HttpLimits:
+    connections = connection_limit(settings.max_connections, LISTENERS)
+    return HttpLimits(
+        max_connections=connections,
+        max_peer_connections=max(1, int(connections * settings.peer_connection_share)),
+    )
 
 
 def main(service: Service[Any]) -> NoReturn:

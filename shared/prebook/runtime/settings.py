@@ -96,6 +96,15 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
             "not open that many files",
         ),
     ] = 1_000
+    peer_connection_share: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=1,
+            description="largest share of the connections of a port that one client, an IPv4 address or a /64 network "
+            "of IPv6, may have; trusted_proxies may have all; 1 for all behind a proxy that names no riders",
+        ),
+    ] = 0.5
     allow_plan_override: Annotated[
         bool, msgspec.Meta(description="true or false: whether a booking may bring its own couplings")
     ] = False

@@ -11,6 +11,7 @@ from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.ports import HttpClient, HttpResponse
 from prebook.flows import CONSOLE
 from prebook.http.app import create_app, create_internal_app
+from prebook.http.client import JSON_HEADERS
 from prebook.http.listeners import ListenerApp
 from prebook.http.signed_client import CallAuth
 from prebook.messaging.errors import Unreachable
@@ -95,7 +96,9 @@ class MemoryHttp(HttpClient):
             async with asyncio.timeout(timeout_s):
                 for _ in range(self.copies):
                     response = await self._requests.run_shielded(
-                        self._internal_clients[service].request(method, path, headers=headers, content=body)
+                        self._internal_clients[service].request(
+                            method, path, headers={**JSON_HEADERS, **headers}, content=body
+                        )
                     )
         except TimeoutError:
             raise Unreachable(f"{service} did not reply in time", reason="timeout") from None

@@ -43,6 +43,7 @@ from prebook.devstack.supervisor.supervisor import Supervisor
 MAX_BODY_BYTES = 4096
 TOKEN_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 BEARER = "Bearer "
+JSON = "application/json"
 NO_SERVERS: Mapping[str, SupervisedServer] = {}
 NO_PROXIES: Mapping[str, FaultProxy] = {}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -96,7 +97,10 @@ def _inject_handler(targets: FaultTargets) -> Handler:
         if target is None or fault is None:
             known = f"{targets.name}: {', '.join(targets.targets) or 'none here'}; faults: {', '.join(targets.faults)}"
             raise ControlApiError(HTTPStatus.NOT_FOUND, known)
-        body = msgspec.json.decode(await request.read() or b"{}", type=fault.body)
+        content = await request.read()
+        if content and request.content_type != JSON:
+            raise ControlApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send the body as {JSON}")
+        body = msgspec.json.decode(content or b"{}", type=fault.body)
         return _json_response(await fault.inject(target, body))
 
     return inject
@@ -151,7 +155,7 @@ async def _problem_middleware(request: web.Request, handler: Handler) -> web.Str
 
 
 def _json_response(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+    return web.Response(body=msgspec.json.encode(value), content_type=JSON)
 
 
 def _problem_response(status: HTTPStatus, detail: str) -> web.Response:

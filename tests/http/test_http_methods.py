@@ -1,4 +1,4 @@
-"""HEAD is GET without a body, wherever GET is served."""
+"""HEAD is GET without a body, wherever GET is served, and OPTIONS asks for the methods of the server."""
 
 import asyncio
 import socket
@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 import uvicorn
-from litestar import get
+from litestar import delete, get
 from litestar.response import Stream
 
 from prebook.testing.http import create_ready_app
 from tests.booking.booking_suite import BookingSuite
+from tests.http.raw_server import serve_raw
 from tests.world import MEMBERS, SuiteWorld
 
 INTERNAL_PATHS = {"/metrics", "/inbox/m1"}
@@ -25,6 +26,11 @@ async def stream() -> Stream:
         yield b"two"
 
     return Stream(parts())
+
+
+@delete("/stream")
+async def remove() -> None:
+    return None
 
 
 @asynccontextmanager
@@ -93,3 +99,22 @@ async def test_head_of_an_internal_endpoint_has_the_signature_of_get() -> None:
         response = await client.head("/v1/ledger?limit=1")
 
     assert (response.status_code, response.content) == (200, b"")
+
+
+@pytest.mark.parametrize("target", [b"*", b"http://a", b"HTTP://a:80"])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_options_of_the_server_lists_the_methods_of_all_resources(target: bytes, version: bytes) -> None:
+    """Source: RFC 9110, 9.3.7; RFC 9112, 3.2.4."""
+    async with serve_raw([stream, remove]) as server:
+        (response,) = await server.ask(b"OPTIONS %s HTTP/%s\r\nHost: a\r\n\r\n" % (target, version))
+    assert (response.status, response.body) == (204, b"")
+    assert response.headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
+
+
+async def test_options_of_a_path_or_a_query_is_not_that_of_the_server() -> None:
+    async with serve_raw() as server:
+        statuses = [
+            (await server.ask(b"OPTIONS %s HTTP/1.1\r\nHost: a\r\n\r\n" % target))[0].status
+            for target in (b"/*", b"http://a/", b"http://a?b", b"*?a", b"**")
+        ]
+    assert statuses == [404, 404, 404, 400, 400]
