@@ -1,4 +1,4 @@
-"""Run the DDL of a service: ``ddl/messaging.sql``, which every schema has, and ``ddl/<service>.sql``."""
+"""Run the DDL of a service: ``ddl/messaging.sql``, which every schema has, ``ddl/<service>.sql``, and later changes."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,13 @@ STATEMENT_END = re.compile(r";\s*\n(?=\s*\n|\Z)")
 
 
 def create(service: str) -> None:
-    for statement in read_statements("messaging", service) + read_statements(service, service):
+    run("messaging", service)
+    run(service, service)
+
+
+def run(name: str, service: str) -> None:
+    """Run the statements of ``ddl/<name>.sql`` in the schema of a service."""
+    for statement in read_statements(name, service):
         # Not op.execute(text): a colon in the SQL would become a parameter.
         op.get_bind().exec_driver_sql(statement)
 

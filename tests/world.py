@@ -1,7 +1,7 @@
 """All services of the suite in one process with in-memory adapters, and the actions of a rider."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ import msgspec
 from prebook.booking.app import SERVICE as BOOKING
 from prebook.contracts.booking import BookingView
 from prebook.contracts.plan import Plan
+from prebook.contracts.trip_http import TripView
 from prebook.fleets.app import SERVICE as FLEETS
 from prebook.matching.app import SERVICE as MATCHING
 from prebook.messaging.observer import NullObserver
@@ -112,6 +113,39 @@ class SuiteWorld(World):
         response = await self.http.client("booking").get(f"/v1/bookings/{booking_id}")
         return _view(response.content)
 
+    async def book_trip(self, plan: Plan, legs: Sequence[Mapping[str, Any]], **changes: Any) -> str:
+        """Book a trip as a rider would; return the id of the accepted trip."""
+        body = {
+            "rider_id": "rosa",
+            "legs": [leg_of(each) for each in legs],
+            "couplings": {name: coupling.value for name, coupling in plan.items()},
+            **changes,
+        }
+        headers = {"Idempotency-Key": uuid4().hex}
+        response = await self.http.client("booking").post("/v1/trips", json=body, headers=headers)
+        assert response.status_code == 202, response.text
+        trip_id: str = response.json()["id"]
+        return trip_id
+
+    async def fetch_trip(self, trip_id: str) -> TripView:
+        """GET /v1/trips/{id} as its rider would."""
+        response = await self.http.client("booking").get(f"/v1/trips/{trip_id}")
+        return msgspec.json.decode(response.content, type=TripView)
+
+    async def wait_for_trip(
+        self, trip_id: str, condition: Callable[[TripView], bool], *, timeout_s: float = 20.0
+    ) -> TripView:
+        """Wait until ``condition`` holds for a trip, and return it. Raises AssertionError after ``timeout_s``."""
+        view = await self.fetch_trip(trip_id)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition(view):
+                    await asyncio.sleep(0.01)
+                    view = await self.fetch_trip(trip_id)
+        except TimeoutError:
+            raise AssertionError(f"not within {timeout_s} s: {view}") from None
+        return view
+
     async def wait_until_settled(self, booking_id: str, *, timeout_s: float = 20.0) -> BookingView:
         """Wait until a booking is settled and its rider is notified; return it."""
         return await self.wait_until(
@@ -157,6 +191,11 @@ def ride(**changes: Any) -> dict[str, Any]:
         "passengers": 1,
         **changes,
     }
+
+
+def leg_of(ride_body: Mapping[str, Any]) -> dict[str, Any]:
+    """Body of a trip's leg for a ride."""
+    return {name: value for name, value in ride_body.items() if name not in {"rider_id", "callback_url", "couplings"}}
 
 
 def _view(body: bytes) -> BookingView:

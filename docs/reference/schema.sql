@@ -42,18 +42,22 @@ CREATE TABLE booking.booking (
     reason text,
     notified_at timestamp with time zone,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
+    trip_id text,
+    leg integer,
     CONSTRAINT booking_pkey PRIMARY KEY (id),
     CONSTRAINT booking_key_rider_id_key UNIQUE (key, rider_id),
     CONSTRAINT booking_driver_check CHECK (((state <> ALL (ARRAY['matched'::text, 'confirmed'::text])) OR ((fleet IS NOT NULL) AND (driver IS NOT NULL)))),
     CONSTRAINT booking_dropoff_lat_check CHECK (((dropoff_lat >= ('-90'::integer)::double precision) AND (dropoff_lat <= (90)::double precision))),
     CONSTRAINT booking_dropoff_lon_check CHECK (((dropoff_lon >= ('-180'::integer)::double precision) AND (dropoff_lon <= (180)::double precision))),
     CONSTRAINT booking_fare_cents_check CHECK ((fare_cents >= 0)),
+    CONSTRAINT booking_leg_check CHECK (((trip_id IS NULL) = (leg IS NULL))),
     CONSTRAINT booking_passengers_check CHECK ((passengers > 0)),
     CONSTRAINT booking_pickup_lat_check CHECK (((pickup_lat >= ('-90'::integer)::double precision) AND (pickup_lat <= (90)::double precision))),
     CONSTRAINT booking_pickup_lon_check CHECK (((pickup_lon >= ('-180'::integer)::double precision) AND (pickup_lon <= (180)::double precision))),
     CONSTRAINT booking_quote_check CHECK (((state <> ALL (ARRAY['priced'::text, 'matched'::text, 'confirmed'::text])) OR (fare_cents IS NOT NULL))),
     CONSTRAINT booking_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'priced'::text, 'matched'::text, 'confirmed'::text, 'rejected'::text, 'expired'::text, 'cancelled'::text, 'failed'::text])))
 ) WITH (fillfactor=60);
+CREATE UNIQUE INDEX booking_trip ON booking.booking USING btree (trip_id, leg) WHERE (trip_id IS NOT NULL);
 
 CREATE TABLE booking.claim_lock (
 
@@ -146,6 +150,35 @@ CREATE TABLE booking.token_window (
     CONSTRAINT token_window_tokens_taken_check CHECK ((tokens_taken > 0))
 ) WITH (fillfactor=10);
 
+CREATE TABLE booking.trip (
+    id text NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    rider_id text NOT NULL,
+    plan jsonb NOT NULL,
+    policy text NOT NULL,
+    deadline_s double precision NOT NULL,
+    callback_url text,
+    legs integer NOT NULL,
+    fingerprint bytea NOT NULL,
+    response bytea NOT NULL,
+    results jsonb NOT NULL,
+    completed_by text,
+    state text NOT NULL,
+    history jsonb NOT NULL,
+    reason text,
+    notified_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    due_at timestamp with time zone NOT NULL,
+    CONSTRAINT trip_pkey PRIMARY KEY (id),
+    CONSTRAINT trip_key_rider_id_key UNIQUE (key, rider_id),
+    CONSTRAINT trip_completed_by_check CHECK ((completed_by = ANY (ARRAY['all_legs'::text, 'failed_leg'::text, 'deadline'::text, 'cancelled'::text]))),
+    CONSTRAINT trip_completed_check CHECK (((state = 'requested'::text) = (completed_by IS NULL))),
+    CONSTRAINT trip_legs_check CHECK (((legs >= 2) AND (legs <= 8))),
+    CONSTRAINT trip_policy_check CHECK ((policy = ANY (ARRAY['all'::text, 'partial'::text]))),
+    CONSTRAINT trip_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'confirmed'::text, 'partly_confirmed'::text, 'rejected'::text, 'expired'::text, 'cancelled'::text])))
+) WITH (fillfactor=60);
+CREATE INDEX trip_open ON booking.trip USING btree (due_at) WHERE (state = 'requested'::text);
+
 CREATE OR REPLACE FUNCTION booking.claim_outbox(owner text, max_rows integer, lease interval, full_routes text[], tracked bigint[])
  RETURNS TABLE(seq bigint, route text, message text, failures integer, ordering_key text, refusals integer)
  LANGUAGE plpgsql
@@ -198,6 +231,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.key_lease TO prebook_booki
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.outbox TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.pending_reply TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.token_window TO prebook_booking;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.trip TO prebook_booking;
 GRANT USAGE ON SEQUENCE booking.blocked_seq_seq TO prebook_booking;
 GRANT USAGE ON SEQUENCE booking.outbox_seq_seq TO prebook_booking;
 ALTER DEFAULT PRIVILEGES IN SCHEMA booking GRANT USAGE ON SEQUENCES TO prebook_booking;

@@ -7,7 +7,14 @@ flows and event types of another project.
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from prebook.contracts.events import BookingConfirmed, BookingEnded, OfferSettled, ReportDue
+from prebook.contracts.events import (
+    BookingConfirmed,
+    BookingEnded,
+    LegSettled,
+    OfferSettled,
+    ReportDue,
+    TripReportDue,
+)
 from prebook.contracts.fleets import AskFleet, FleetDeclined, FleetOffered, FleetReply
 from prebook.contracts.matching import DriverMatched, DriverReply, FindDriver, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
@@ -29,6 +36,8 @@ class Request:
     """Distinguishes requests of one flow in one conversation; a request with the same key is a repetition."""
     delay_s: float = 0.0
     """Seconds after the commit before the request is sent."""
+    conversation_id: str = ""
+    """Conversation of the request; empty: that of the message whose handling it follows from."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,8 @@ class Event:
     body: Message
     key: str = ""
     """Distinguishes events of one type in one conversation; an event with the same key is a repetition."""
+    conversation_id: str = ""
+    """Conversation of the event; empty: that of the message whose handling it follows from."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +101,27 @@ class EventType(Generic[Evt]):
     body_type: type[Evt]
     subscribers: frozenset[str] = field(default_factory=frozenset)
 
-    def new_event(self, body: Evt, *, key: str = "") -> Event:
+    def new_event(self, body: Evt, *, key: str = "", conversation_id: str = "") -> Event:
         """Return an event of this type."""
-        return Event(body, key)
+        return Event(body, key, conversation_id)
 
 
 BOOKING_CONFIRMED = EventType("booking_confirmed", "booking", BookingConfirmed)
 BOOKING_ENDED = EventType("booking_ended", "booking", BookingEnded, frozenset({"pricing", "matching"}))
 REPORT_DUE = EventType("report_due", "booking", ReportDue, frozenset({"booking"}))
+LEG_SETTLED = EventType("leg_settled", "booking", LegSettled, frozenset({"booking"}))
+TRIP_REPORT_DUE = EventType("trip_report_due", "booking", TripReportDue, frozenset({"booking"}))
 OFFER_SETTLED = EventType("offer_settled", "matching", OfferSettled, frozenset({"fleets"}))
 
 EVENT_TYPE_BY_BODY: dict[type[Message], EventType[Any]] = {
-    event_type.body_type: event_type for event_type in (BOOKING_CONFIRMED, BOOKING_ENDED, REPORT_DUE, OFFER_SETTLED)
+    event_type.body_type: event_type
+    for event_type in (BOOKING_CONFIRMED, BOOKING_ENDED, REPORT_DUE, LEG_SETTLED, TRIP_REPORT_DUE, OFFER_SETTLED)
 }
 EVENT_TYPES = EVENT_TYPE_BY_BODY.values()
 
 EVENT_PARTITIONS: dict[str, int] = {"booking": 4}
-"""Number of partitions of a subscriber's events. Booking calls riders back, in the order of the outcomes of a ride."""
+"""Number of partitions of a subscriber's events. Booking calls riders back, in the order of the outcomes of a ride, and
+adds the outcomes of a trip's legs one after the other."""
 
 SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "fleets")
 OPERATIONS = "operations"

@@ -17,8 +17,8 @@ WORDS = (
     *("http", "httpx", "aiohttp", "litestar", "post", "callback", "webhook", "endpoint", "status_code"),
 )
 TRANSPORT = re.compile(rf"(?<![a-z])({'|'.join(WORDS)})(s|d|ed|es)?(?![a-z])", re.IGNORECASE)
-DECISIONS = sorted([*SERVICES.glob("*/process.py"), *SERVICES.glob("*/domain/**/*.py")])
-COUPLING_FREE = sorted([*DECISIONS, *SERVICES.glob("*/handlers.py")])
+DECISIONS = sorted([*SERVICES.glob("*/*process.py"), *SERVICES.glob("*/domain/**/*.py")])
+COUPLING_FREE = sorted([*DECISIONS, *SERVICES.glob("*/*handlers.py")])
 
 
 def _relative_name(path: Path) -> str:

@@ -24,7 +24,7 @@ async def engine(booking_url: str) -> AsyncIterator[AsyncEngine]:
     """Engine of the service, on empty tables."""
     engine = create_engine("booking", booking_url)
     async with engine.begin() as connection:
-        for table in ("booking", "idempotency_record", "token_window", "inbox", "outbox", "pending_reply"):
+        for table in ("booking", "trip", "idempotency_record", "token_window", "inbox", "outbox", "pending_reply"):
             await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names from the line above
     yield engine
     await engine.dispose()

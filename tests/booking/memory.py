@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prebook.booking.domain.booking import Booking, RiderKey
+from prebook.booking.domain.trip import Trip
 from prebook.booking.store import (
     DuplicateKey,
     IdempotencyRecord,
     LedgerPosition,
     LoadSignals,
     LockedBooking,
+    LockedTrip,
     StoredResponse,
+    TripRecord,
     WaitingPage,
 )
 from prebook.messaging.clock import utc_now
@@ -26,6 +29,9 @@ class MemoryBooking:
     load_signals: LoadSignals = field(default_factory=LoadSignals)
     sampled_rows: int = 0
     """Maximum number of rows of the latest sample."""
+    trips: dict[str, Trip] = field(default_factory=dict)
+    trip_records: dict[RiderKey, TripRecord] = field(default_factory=dict)
+    trips_due_at: dict[str, datetime] = field(default_factory=dict)
 
     async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
         if any(stored.rider_key == booking.rider_key for stored in self.bookings.values()):
@@ -75,3 +81,39 @@ class MemoryBooking:
     async def read_ledger(self, prefix: str, after: LedgerPosition, limit: int) -> Sequence[Booking]:
         found = (b for b in self.bookings.values() if b.key.startswith(prefix) and (b.key, b.id) > after)
         return sorted(found, key=lambda b: (b.key, b.id))[:limit]
+
+    async def create_trip(self, trip: Trip, legs: Sequence[Booking], record: TripRecord) -> None:
+        if trip.rider_key in self.trip_records:
+            raise DuplicateKey
+        self.trip_records[trip.rider_key] = record
+        self.trips[trip.id] = trip
+        self.trips_due_at[trip.id] = self.clock() + timedelta(seconds=trip.deadline_s)
+        self.bookings |= {leg.id: leg for leg in legs}
+
+    async def find_trip_record(self, key: RiderKey) -> TripRecord | None:
+        return self.trip_records.get(key)
+
+    async def find_trip(self, trip_id: str) -> Trip | None:
+        return self.trips.get(trip_id)
+
+    async def find_legs(self, trip_id: str) -> Sequence[Booking]:
+        legs = [booking for booking in self.bookings.values() if booking.leg and booking.leg.trip_id == trip_id]
+        return sorted(legs, key=lambda booking: booking.id)
+
+    async def lock_trip(self, trip_id: str) -> LockedTrip | None:
+        trip = self.trips.get(trip_id)
+        return LockedTrip(trip, due_at=self.trips_due_at[trip_id], db_now=self.clock()) if trip else None
+
+    async def lock_legs(self, trip_id: str) -> Sequence[Booking]:
+        return await self.find_legs(trip_id)
+
+    async def save_trip(self, trip: Trip) -> None:
+        self.trips[trip.id] = trip
+
+    async def list_overdue_trips(self, limit: int) -> Sequence[Trip]:
+        overdue = [t for t in self.trips.values() if not t.is_settled and self.trips_due_at[t.id] <= self.clock()]
+        return sorted(overdue, key=lambda trip: self.trips_due_at[trip.id])[:limit]
+
+    async def read_trip_ledger(self, prefix: str, after: LedgerPosition, limit: int) -> Sequence[Trip]:
+        found = (t for t in self.trips.values() if t.key.startswith(prefix) and (t.key, t.id) > after)
+        return sorted(found, key=lambda t: (t.key, t.id))[:limit]

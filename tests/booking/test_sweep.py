@@ -8,7 +8,8 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.booking.process import MAX_NOTIFY_ATTEMPTS, awaited_reply
+from prebook.booking.domain.notification_attempts import MAX_NOTIFY_ATTEMPTS
+from prebook.booking.process import awaited_reply
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.use_cases.sweep import MIN_AGE, Sweeper
 from prebook.contracts.ride import BookingState

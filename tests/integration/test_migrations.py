@@ -42,6 +42,10 @@ SERVICE_ROWS = (
     INSERT INTO booking.idempotency_record (key, rider_id, booking_id, fingerprint, created_at)
     VALUES ('k', 'r', 'b', '', now())""",
     "INSERT INTO booking.token_window (campaign, started_at, tokens_taken) VALUES ('launch', now(), 1)",
+    """
+    INSERT INTO booking.trip (id, key, rider_id, plan, policy, deadline_s, legs, fingerprint, response, results, state,
+        history, due_at)
+    VALUES ('t', 'k', 'r', '{}', 'all', 60, 2, '', '', '{}', 'requested', '[]', now())""",
     "INSERT INTO pricing.discount_grant (booking_id, state) VALUES ('b', 'granted')",
     "INSERT INTO matching.auction (booking_id, closed, late_offers, document) VALUES ('b', false, 0, '{}')",
     "INSERT INTO matching.assignment (booking_id, fleet, driver, slot) VALUES ('b', 'ada', 'd', now())",

@@ -1,4 +1,4 @@
-"""Booking's HTTP API: riders book, view and cancel; a reconciling client reads the ledger."""
+"""Booking's HTTP API: riders book, view and cancel rides; a reconciling client reads the ledger."""
 
 import re
 from collections.abc import Sequence
@@ -15,8 +15,16 @@ from prebook.booking.store import BookingWork, StoredResponse
 from prebook.booking.use_cases.book import BookRide
 from prebook.booking.use_cases.cancel import cancel_ride, find_booking
 from prebook.booking.use_cases.validation import with_rider
-from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, ledger_position_of, view_of
+from prebook.booking.views import (
+    ACCEPTED,
+    CREATED,
+    ledger_page_of,
+    ledger_position_of,
+    trip_ledger_page_of,
+    view_of,
+)
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
+from prebook.contracts.trip_http import TripLedgerPage
 from prebook.http.bodies import StrictBody, require_json
 from prebook.http.call_guard import ALLOW_CONSOLE
 from prebook.http.problems import Problem, problem_responses, trace_of
@@ -107,7 +115,19 @@ def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteH
         async with context.units.commands() as work:
             return ledger_page_of(await work.read_ledger(prefix, ledger_position_of(after), limit), limit)
 
-    return [list_ledger]
+    @get(
+        "/v1/ledger/trips",
+        summary="List the outcome of every trip, by Idempotency-Key",
+        responses=problem_responses(400, 401, 403),
+        opt=ALLOW_CONSOLE,
+    )
+    async def list_trips(
+        prefix: LedgerPrefix = "", after: LedgerCursor = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
+    ) -> TripLedgerPage:
+        async with context.units.commands() as work:
+            return trip_ledger_page_of(await work.read_trip_ledger(prefix, ledger_position_of(after), limit), limit)
+
+    return [list_ledger, list_trips]
 
 
 async def check_headers(request: AnyRequest) -> None:

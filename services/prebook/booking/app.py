@@ -5,6 +5,8 @@ from typing import Any
 from prebook.booking.api import internal_routes, routes
 from prebook.booking.handlers import (
     callback_sender,
+    encode_booking_report,
+    encode_trip_report,
     handle_driver_reply,
     handle_fare_reply,
     handle_notification_reply,
@@ -16,10 +18,21 @@ from prebook.booking.load_shedding.sampler import load_sampler
 from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.retention import PURGES
 from prebook.booking.sql.work import BookingSql
+from prebook.booking.trip_api import trip_routes
+from prebook.booking.trip_handlers import handle_leg_settled
+from prebook.booking.use_cases.admission import Admission
 from prebook.booking.use_cases.book import BookRide, CreateBooking, create_booking
+from prebook.booking.use_cases.book_trip import BookTrip, CreateTrip, create_trip
 from prebook.booking.use_cases.cancel import CancelBooking, cancel_booking
+from prebook.booking.use_cases.cancel_trip import CancelTrip, cancel_trip
 from prebook.booking.use_cases.sweep import SWEEP_INTERVAL_S, Sweeper
-from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE
+from prebook.booking.use_cases.trip_deadlines import (
+    DEADLINE_SCAN_INTERVAL_S,
+    ExpireTrip,
+    TripDeadlines,
+    expire_trip,
+)
+from prebook.flows import FIND_DRIVER, LEG_SETTLED, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE, TRIP_REPORT_DUE
 from prebook.http.rider_callbacks import RiderCallbacks
 from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.runtime.loops import run_every
@@ -34,32 +47,50 @@ def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
         on_command={
             CreateBooking: HandlerSpec(create_booking(CampaignTokens(settings))),
             CancelBooking: HandlerSpec(cancel_booking),
+            CreateTrip: HandlerSpec(create_trip(CampaignTokens(settings))),
+            CancelTrip: HandlerSpec(cancel_trip),
+            ExpireTrip: HandlerSpec(expire_trip),
         },
         on_reply={
             QUOTE_FARE: HandlerSpec(handle_fare_reply),
             FIND_DRIVER: HandlerSpec(handle_driver_reply),
             NOTIFY_RIDER: HandlerSpec(handle_notification_reply),
         },
-        on_event={REPORT_DUE: HandlerSpec(handle_report_due, pre_transaction=callback_sender(callbacks.send))},
+        on_event={
+            LEG_SETTLED: HandlerSpec(handle_leg_settled, shares_transaction=False),
+            REPORT_DUE: HandlerSpec(
+                handle_report_due, pre_transaction=callback_sender(callbacks.send, encode_booking_report)
+            ),
+            TRIP_REPORT_DUE: HandlerSpec(
+                handle_report_due, pre_transaction=callback_sender(callbacks.send, encode_trip_report)
+            ),
+        },
     )
 
 
-def book_ride(context: ServiceContext[Any], shedder: LoadShedder) -> BookRide:
-    """Use case BookRide, with the rate limit per rider from the settings."""
+def admission(context: ServiceContext[Any], shedder: LoadShedder) -> Admission:
+    """Admission control, with the rate limit per rider from the settings."""
     settings = context.settings
-    return BookRide(context, shedder, RiderRateLimiter(per_s=settings.rider_rate_per_s, burst=settings.rider_burst))
+    rate_limiter = RiderRateLimiter(per_s=settings.rider_rate_per_s, burst=settings.rider_burst)
+    return Admission(context.channels, shedder, rate_limiter)
 
 
 def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
-    """Rider-facing API behind load shedding, the ledger, and the loops for the load and for stranded bookings."""
+    """Rider-facing API behind load shedding, the ledger, and the loops for load, deadlines and stranded bookings."""
     sweeper = Sweeper(context)
     shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
+    admitting = admission(context, shedder)
+    deadlines = TripDeadlines(context)
     return ServiceExtensions(
-        routes=routes(context, book_ride(context, shedder)),
+        routes=[
+            *routes(context, BookRide(context, admitting)),
+            *trip_routes(context, BookTrip(context, admitting)),
+        ],
         internal_routes=internal_routes(context),
         loops={
             "load_sampler": load_sampler(shedder, context.units.background, context.settings),
             "sweeper": lambda: run_every(SWEEP_INTERVAL_S, sweeper.sweep),
+            "trip_deadlines": lambda: run_every(DEADLINE_SCAN_INTERVAL_S, deadlines.settle_overdue),
         },
     )
 

@@ -1,14 +1,17 @@
 """Booking's handlers: load, decide, save."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
 from prebook.booking import metrics, process
 from prebook.booking.domain.booking import Booking
+from prebook.booking.domain.trip import TRIP_ID_PREFIX
 from prebook.booking.process import BookingTransition
 from prebook.booking.store import BookingWork, LockedBooking
-from prebook.contracts.events import ReportDue
+from prebook.booking.trip_handlers import handle_trip_notification_reply
+from prebook.contracts.events import ReportDue, TripReportDue
 from prebook.contracts.matching import DriverReply
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import RiderNotified
@@ -16,6 +19,7 @@ from prebook.contracts.pricing import FareReply
 from prebook.messaging.errors import PermanentFailure
 from prebook.messaging.handlers import HandlerContext, HandlerResult, PreTransaction
 
+D = TypeVar("D", ReportDue, TripReportDue)
 SendCallback = Callable[[str, str, bytes], Awaitable[None]]
 """Function that sends a signed callback to a rider's own system; its arguments are URL, message id and body."""
 
@@ -53,27 +57,39 @@ async def handle_driver_reply(
 async def handle_notification_reply(
     context: HandlerContext, reply: RiderNotified | Unavailable, work: BookingWork
 ) -> HandlerResult:
-    """Record that the rider has been notified, or request the next attempt."""
+    """Record that the rider has been notified of the booking or trip, or request the next attempt."""
+    if context.conversation_id.startswith(TRIP_ID_PREFIX):
+        return await handle_trip_notification_reply(context, reply, work)
     booking = (await _lock_booking(context, work)).booking
     return await _save_transition(
         booking, process.apply_notification_reply(booking, reply, context.request_key, context.now), work
     )
 
 
-def callback_sender(send: SendCallback) -> PreTransaction:
+def callback_sender(send: SendCallback, encode_report: Callable[[D], bytes]) -> PreTransaction:
     """Pre-transaction step that calls back the rider's own system, under the event's message id in every attempt."""
 
-    async def pre_transaction(context: HandlerContext, due: ReportDue) -> ReportDue:
-        report = {"type": "booking.settled.v1", "booking_id": due.booking_id, "sequence": due.sequence}
-        outcome = {"occurred_at": due.occurred_at, "outcome": due.outcome, "fare": due.fare, "reason": due.reason}
-        body = msgspec.json.encode({**report, **outcome})
-        await send(due.report_url, context.message_id, body)
+    async def pre_transaction(context: HandlerContext, due: D) -> D:
+        await send(due.report_url, context.message_id, encode_report(due))
         return due
 
     return pre_transaction
 
 
-async def handle_report_due(_: HandlerContext, __: ReportDue, ___: BookingWork) -> HandlerResult:
+def encode_booking_report(due: ReportDue) -> bytes:
+    """JSON of the callback about a booking."""
+    report = {"type": "booking.settled.v1", "booking_id": due.booking_id, "sequence": due.sequence}
+    outcome = {"occurred_at": due.occurred_at, "outcome": due.outcome, "fare": due.fare, "reason": due.reason}
+    return msgspec.json.encode({**report, **outcome})
+
+
+def encode_trip_report(due: TripReportDue) -> bytes:
+    """JSON of the callback about a trip."""
+    content = {name: value for name, value in msgspec.structs.asdict(due).items() if name != "report_url"}
+    return msgspec.json.encode({"type": "trip.settled.v1", **content})
+
+
+async def handle_report_due(_: HandlerContext, __: ReportDue | TripReportDue, ___: BookingWork) -> HandlerResult:
     """Store the inbox entry only, because the callback was sent before the transaction."""
     return HandlerResult()
 

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from prometheus_client import Counter, Gauge
 
 from prebook.booking.domain.booking import Booking
+from prebook.booking.domain.trip import Trip
 from prebook.booking.store import LoadSignals
 from prebook.contracts.ride import BookingState
 from prebook.patterns.admission_control import QueueLoad
+from prebook.patterns.aggregator import PartVerdict
 
 ADMITTED = "admitted"
 
@@ -34,6 +36,27 @@ _SWEPT = Counter(
     "forged message removes a deadline.",
     ("flow",),
 )
+
+
+_TRIPS_COMPLETED = Counter(
+    "prebook_trips_completed", "Trips that got their outcome, by outcome and by what completed it.", ("state", "by")
+)
+_LEG_OUTCOMES = Counter(
+    "prebook_trip_leg_outcomes",
+    "Outcomes of legs received for trips: added, duplicate, or late (the trip was completed without it).",
+    ("verdict",),
+)
+
+
+def count_leg_outcome(verdict: PartVerdict) -> None:
+    """Count one outcome of a leg that was received for its trip."""
+    _LEG_OUTCOMES.labels(verdict.value).inc()
+
+
+def count_completed_trip(before: Trip, after: Trip) -> None:
+    """Count the trip if this change completed it."""
+    if after.legs.completed_by is not None and before.legs.completed_by is None:
+        _TRIPS_COMPLETED.labels(after.state.value, after.legs.completed_by.value).inc()
 
 
 def count_swept(flow: str) -> None:

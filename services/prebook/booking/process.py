@@ -11,17 +11,29 @@ from datetime import datetime
 from msgspec import structs
 
 from prebook.booking.domain.booking import Booking, Quote
+from prebook.booking.domain.notification_attempts import (
+    MAX_NOTIFY_ATTEMPTS,
+    NOTIFICATION_FAILED,
+    Delivered,
+    GaveUp,
+    NextAttempt,
+    attempt_key,
+    follow_up,
+    notify_request,
+)
 from prebook.contracts.distance import ride_minutes
-from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding, ReportDue
+from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding, LegSettled, ReportDue
 from prebook.contracts.matching import DriverMatched, DriverReply, FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
 from prebook.contracts.pricing import FareQuoted, FareRefused, FareReply, QuoteFare
 from prebook.contracts.ride import BookingState, Driver
+from prebook.contracts.trip import LegOutcome
 from prebook.flows import (
     BOOKING_CONFIRMED,
     BOOKING_ENDED,
     FIND_DRIVER,
+    LEG_SETTLED,
     NOTIFY_RIDER,
     QUOTE_FARE,
     REPORT_DUE,
@@ -29,11 +41,7 @@ from prebook.flows import (
     Request,
 )
 
-MAX_NOTIFY_ATTEMPTS = 8
-MAX_NOTIFY_BACKOFF_S = 16.0
-
 SWEPT = "swept"
-NOTIFICATION_FAILED = "notification_failed"
 QUOTE_EXPIRED = "quote expired"
 PICKUP_PASSED = "the time of the pickup has passed"
 
@@ -121,6 +129,12 @@ def cancel(booking: Booking, now: datetime) -> BookingTransition:
     return _end(booking, BookingState.CANCELLED, "cancelled by the rider", now)
 
 
+def end_leg(booking: Booking, reason: str, now: datetime) -> BookingTransition:
+    """Cancel a leg for its trip, which knows it already. Raises IllegalTransition if the booking is over."""
+    ended = booking.ended(BookingState.CANCELLED, reason, now)
+    return BookingTransition(ended, events=(_ended_event(booking, BookingState.CANCELLED, reason),))
+
+
 def apply_notification_reply(
     booking: Booking, reply: RiderNotified | Unavailable, key: str, now: datetime
 ) -> BookingTransition:
@@ -129,15 +143,16 @@ def apply_notification_reply(
     ``key``: request key of the notice, ``<notice>`` or ``<notice>.<attempt>``. A reply about a superseded notice
     changes nothing.
     """
-    notice, _, attempt = key.partition(".")
-    if notice != booking.state or booking.notified_at is not None:
-        return BookingTransition(booking)
-    if isinstance(reply, RiderNotified):
-        return BookingTransition(booking.notified(now))
-    attempts = int(attempt or 1)
-    if attempts >= MAX_NOTIFY_ATTEMPTS:
-        return BookingTransition(booking.with_note(NOTIFICATION_FAILED))
-    return BookingTransition(booking, (_notify_request(booking, attempts + 1),))
+    awaited = None if booking.notified_at else booking.state
+    match follow_up(reply, key, awaited):
+        case Delivered():
+            return BookingTransition(booking.notified(now))
+        case NextAttempt(attempt=attempt):
+            return BookingTransition(booking, (_notify_request(booking, attempt),))
+        case GaveUp():
+            return BookingTransition(booking.with_note(NOTIFICATION_FAILED))
+        case None:
+            return BookingTransition(booking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +167,18 @@ class AwaitedReply:
 
 
 def awaited_reply(booking: Booking) -> AwaitedReply | None:
-    """Return the reply that the booking waits for; None once its rider is notified, or can no longer be."""
+    """Return the reply that the booking waits for; None once its rider is notified, or can no longer be.
+
+    A settled leg of a trip waits for none: its trip notifies the rider.
+    """
     if booking.state is BookingState.REQUESTED:
         return AwaitedReply(QUOTE_FARE.name, ("",), SWEPT)
     if booking.state is BookingState.PRICED:
         return AwaitedReply(FIND_DRIVER.name, ("",), SWEPT)
-    if booking.notified_at is not None or NOTIFICATION_FAILED in (booking.reason or ""):
+    if booking.leg or booking.notified_at is not None or NOTIFICATION_FAILED in (booking.reason or ""):
         return None
-    keys = (booking.state.value, *(f"{booking.state}.{attempt}" for attempt in range(2, MAX_NOTIFY_ATTEMPTS + 1)))
-    return AwaitedReply(NOTIFY_RIDER.name, keys, f"{booking.state}.{MAX_NOTIFY_ATTEMPTS}")
+    keys = tuple(attempt_key(booking.state, attempt) for attempt in range(1, MAX_NOTIFY_ATTEMPTS + 1))
+    return AwaitedReply(NOTIFY_RIDER.name, keys, keys[-1])
 
 
 def _request_driver(booking: Booking) -> BookingTransition:
@@ -183,10 +201,7 @@ def _confirm(booking: Booking, now: datetime, db_now: datetime) -> BookingTransi
     if db_now > booking.ride.pickup_at:
         return _end(booking, BookingState.EXPIRED, PICKUP_PASSED, now)
     event = BookingConfirmed(booking_id=booking.id, fleet=driver.fleet, driver=driver.id, fare=quote.fare)
-    confirmed = booking.confirmed(now)
-    return BookingTransition(
-        confirmed, (_notify_request(confirmed),), (BOOKING_CONFIRMED.new_event(event), *_report_events(confirmed))
-    )
+    return _settle(booking.confirmed(now), BOOKING_CONFIRMED.new_event(event))
 
 
 def _end_unavailable(booking: Booking, missing: str, unavailable: Unavailable, now: datetime) -> BookingTransition:
@@ -195,9 +210,34 @@ def _end_unavailable(booking: Booking, missing: str, unavailable: Unavailable, n
 
 
 def _end(booking: Booking, state: BookingState, reason: str, now: datetime) -> BookingTransition:
-    ended = booking.ended(state, reason, now)
-    event = BookingEnded(booking_id=booking.id, ending=BookingEnding(state), reason=reason)
-    return BookingTransition(ended, (_notify_request(ended),), (BOOKING_ENDED.new_event(event), *_report_events(ended)))
+    return _settle(booking.ended(state, reason, now), _ended_event(booking, state, reason))
+
+
+def _ended_event(booking: Booking, state: BookingState, reason: str) -> Event:
+    return BOOKING_ENDED.new_event(BookingEnded(booking_id=booking.id, ending=BookingEnding(state), reason=reason))
+
+
+def _settle(booking: Booking, event: Event) -> BookingTransition:
+    """Tell the outcome of a settled booking: to its rider, or to its trip, which alone has something to tell."""
+    if booking.leg is None:
+        return BookingTransition(booking, (_notify_request(booking),), (event, *_report_events(booking)))
+    settled = LegSettled(leg=booking.leg.number, booking_id=booking.id, outcome=_outcome_of(booking))
+    return BookingTransition(
+        booking,
+        events=(
+            event,
+            LEG_SETTLED.new_event(settled, key=str(booking.leg.number), conversation_id=booking.leg.trip_id),
+        ),
+    )
+
+
+def _outcome_of(booking: Booking) -> LegOutcome:
+    is_confirmed = booking.state is BookingState.CONFIRMED
+    return LegOutcome(
+        state=booking.state,
+        fare=booking.quote.fare if booking.quote and is_confirmed else None,
+        reason=booking.reason,
+    )
 
 
 def _report_events(booking: Booking) -> tuple[Event, ...]:
@@ -217,12 +257,6 @@ def _report_events(booking: Booking) -> tuple[Event, ...]:
 
 
 def _notify_request(booking: Booking, attempt: int = 1) -> Request:
-    """Request an attempt at a notice: the first at once, later ones after 1, 2, 4, 8, 16, 16, ... seconds."""
     notice = Notice(booking.state)
     text = NOTICE_TEXTS[notice].format(pickup_at=booking.ride.pickup_at, reason=booking.reason)
-    is_repeated = attempt > 1
-    return NOTIFY_RIDER.new_request(
-        NotifyRider(rider_id=booking.ride.rider_id, notice=notice, text=text),
-        key=f"{notice}.{attempt}" if is_repeated else notice.value,
-        delay_s=min(MAX_NOTIFY_BACKOFF_S, 2.0 ** (attempt - 2)) if is_repeated else 0.0,
-    )
+    return notify_request(NotifyRider(rider_id=booking.ride.rider_id, notice=notice, text=text), attempt)

@@ -1,4 +1,4 @@
-"""Port of booking's store: bookings, idempotency records, campaign tokens and load signals."""
+"""Port of booking's store: bookings, idempotency records, trips, campaign tokens and load signals."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from prebook.booking.domain.booking import Booking, RiderKey
+from prebook.booking.domain.trip import Trip
 from prebook.contracts.plan import Coupling
 from prebook.messaging.unit_of_work import UnitOfWork
 
@@ -32,8 +33,17 @@ class IdempotencyRecord:
     """None while the first request is still being served."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TripRecord:
+    """Request that created a trip, by its fingerprint (SHA-256), and the body of the response to it."""
+
+    trip_id: str
+    fingerprint: bytes
+    response: bytes
+
+
 class LedgerPosition(NamedTuple):
-    """Position of a booking in the ledger; riders may have equal keys."""
+    """Position of a booking, or of a trip, in its ledger; riders may have equal keys."""
 
     key: str
     booking_id: str
@@ -54,6 +64,17 @@ class LockedBooking:
     booking: Booking
     requested_at: datetime
     """Creation time of the booking, before its first request was sent."""
+    db_now: datetime
+    """Current time on the store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedTrip:
+    """A locked trip and two times on the store's clock, which all replicas share."""
+
+    trip: Trip
+    due_at: datetime
+    """Deadline of the trip."""
     db_now: datetime
     """Current time on the store's clock."""
 
@@ -87,7 +108,53 @@ class WaitingPage:
     """Creation time of the newest booking that was looked at; the next page begins after it."""
 
 
-class BookingWork(UnitOfWork, Protocol):
+class TripWork(UnitOfWork, Protocol):
+    """Unit of work over booking's trips and their legs."""
+
+    async def create_trip(self, trip: Trip, legs: Sequence[Booking], record: TripRecord) -> None:
+        """Store the trip under its key with all of its legs, before any other write of this unit.
+
+        The write raises DuplicateKey if the key is in use for a trip; the unit then stores nothing.
+        """
+        ...
+
+    async def find_trip_record(self, key: RiderKey) -> TripRecord | None:
+        """Read the record of the trip with this Idempotency-Key; None if there is none."""
+        ...
+
+    async def find_trip(self, trip_id: str) -> Trip | None:
+        """Read a trip without a lock; None if there is none."""
+        ...
+
+    async def find_legs(self, trip_id: str) -> Sequence[Booking]:
+        """Read the legs of a trip without a lock, in their order."""
+        ...
+
+    async def lock_trip(self, trip_id: str) -> LockedTrip | None:
+        """Lock the trip until the transaction ends, to serialise its transitions; None if there is none."""
+        ...
+
+    async def lock_legs(self, trip_id: str) -> Sequence[Booking]:
+        """Lock the legs of a trip, in their order. The trip must be locked already, so that no two units deadlock."""
+        ...
+
+    async def save_trip(self, trip: Trip) -> None:
+        """Write the trip's mutable columns."""
+        ...
+
+    async def list_overdue_trips(self, limit: int) -> Sequence[Trip]:
+        """Read the ``limit`` open trips whose deadline passed first."""
+        ...
+
+    async def read_trip_ledger(self, prefix: str, after: LedgerPosition, limit: int) -> Sequence[Trip]:
+        """Read at most ``limit`` trips whose key starts with ``prefix``, in the order of keys and ids.
+
+        ``after``: position of the trip that they follow.
+        """
+        ...
+
+
+class BookingWork(TripWork, Protocol):
     """Unit of work over booking's store."""
 
     async def create(self, booking: Booking, record: IdempotencyRecord) -> None:

@@ -1,12 +1,14 @@
-"""Views of a booking: for its rider, for the stored response and for the ledger."""
+"""Views of a booking and of a trip: for the rider, for the stored response and for the ledger."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from prebook.booking.domain.booking import Booking
+from prebook.booking.domain.trip import Trip
 from prebook.booking.store import LedgerPosition, StoredResponse
 from prebook.contracts.booking import BookingView, LedgerEntry, LedgerPage
+from prebook.contracts.trip_http import TripLedgerEntry, TripLedgerPage, TripView
 
 CREATED = 201
 ACCEPTED = 202
@@ -31,6 +33,27 @@ def view_of(booking: Booking) -> BookingView:
         driver=booking.driver,
         reason=booking.reason,
         notified_at=booking.notified_at,
+        trip_id=booking.leg.trip_id if booking.leg else None,
+        leg=booking.leg.number if booking.leg else None,
+    )
+
+
+def trip_view_of(trip: Trip, legs: Sequence[Booking]) -> TripView:
+    """The trip as its rider sees it."""
+    return TripView(
+        id=trip.id,
+        state=trip.state,
+        settled=trip.is_settled,
+        rider_id=trip.rider_id,
+        policy=trip.policy,
+        deadline_s=trip.deadline_s,
+        legs=tuple(view_of(leg) for leg in legs),
+        couplings=dict(trip.plan),
+        history=trip.history,
+        completed_by=trip.legs.completed_by,
+        fare=trip.fare,
+        reason=trip.reason,
+        notified_at=trip.notified_at,
     )
 
 
@@ -55,13 +78,39 @@ def ledger_entry_of(booking: Booking) -> LedgerEntry:
         slot=booking.slot,
         reason=booking.reason,
         couplings=dict(booking.plan),
+        trip_id=booking.leg.trip_id if booking.leg else None,
+    )
+
+
+def trip_ledger_entry_of(trip: Trip) -> TripLedgerEntry:
+    """The trip as its ledger shows it."""
+    return TripLedgerEntry(
+        trip_id=trip.id,
+        idempotency_key=trip.key,
+        state=trip.state,
+        policy=trip.policy,
+        completed_by=trip.legs.completed_by,
+        accepted_at=trip.accepted_at,
+        settled_at=trip.settled_at,
+        legs=trip.legs.size,
+        results=dict(trip.legs.results),
+        reason=trip.reason,
+        couplings=dict(trip.plan),
     )
 
 
 def ledger_page_of(bookings: Sequence[Booking], limit: int) -> LedgerPage:
     """Ledger page with ``next`` set if it is full: only then may another page follow."""
-    next_page = f"{bookings[-1].id}/{bookings[-1].key}" if len(bookings) == limit else None
-    return LedgerPage(entries=tuple(ledger_entry_of(booking) for booking in bookings), next=next_page)
+    return LedgerPage(entries=tuple(map(ledger_entry_of, bookings)), next=_next_page(bookings, limit))
+
+
+def trip_ledger_page_of(trips: Sequence[Trip], limit: int) -> TripLedgerPage:
+    """Page of the trips' ledger with ``next`` set if it is full."""
+    return TripLedgerPage(entries=tuple(map(trip_ledger_entry_of, trips)), next=_next_page(trips, limit))
+
+
+def _next_page(entries: Sequence[Booking] | Sequence[Trip], limit: int) -> str | None:
+    return f"{entries[-1].id}/{entries[-1].key}" if len(entries) == limit else None
 
 
 def ledger_position_of(after: str) -> LedgerPosition:

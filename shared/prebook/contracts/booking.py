@@ -12,28 +12,35 @@ from prebook.contracts.ride import BookingState, Driver, Money, Passengers, Plac
 RiderId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+(?![\s\S])")]
 
 
-class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of ``POST /v1/bookings``.
+class RideRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A ride to book.
 
-    Every request has one form, so that its spellings are one request under an Idempotency-Key: ``pickup_at`` is UTC,
-    and a plan without couplings is no plan.
+    Every request has one form, so that its spellings are one request under an Idempotency-Key: ``pickup_at`` is UTC.
     """
 
-    rider_id: RiderId = ""
-    """Required unless the rider is known from ``PREBOOK_RIDER_HEADER``."""
     pickup: Place
     dropoff: Place
     pickup_at: Annotated[datetime, msgspec.Meta(tz=True, description="RFC 3339, in the future")]
     vehicle_class: VehicleClass
     passengers: Passengers
+
+    def __post_init__(self) -> None:
+        with suppress(OverflowError):  # outside of the years 1 to 9999 in UTC, and so refused as too early or too late
+            msgspec.structs.force_setattr(self, "pickup_at", self.pickup_at.astimezone(UTC))
+
+
+class BookingRequest(RideRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/bookings``. In its one form, a plan without couplings is no plan."""
+
+    rider_id: RiderId = ""
+    """Required unless the rider is known from ``PREBOOK_RIDER_HEADER``."""
     callback_url: Annotated[str, msgspec.Meta(max_length=512)] | None = None
     """URL that gets a signed POST when the booking settles, at least once; its host must be allowed."""
     couplings: dict[str, Coupling] | None = None
     """Coupling by flow, in place of the default plan; refused unless the suite allows it."""
 
     def __post_init__(self) -> None:
-        with suppress(OverflowError):  # outside of the years 1 to 9999 in UTC, and so refused as too early or too late
-            msgspec.structs.force_setattr(self, "pickup_at", self.pickup_at.astimezone(UTC))
+        super().__post_init__()
         msgspec.structs.force_setattr(self, "couplings", self.couplings or None)
 
 
@@ -55,6 +62,10 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True):
     driver: Driver | None = None
     reason: str | None = None
     notified_at: datetime | None = None
+    trip_id: str | None = None
+    """Trip that the booking is a leg of; the trip notifies the rider and is cancelled as a whole."""
+    leg: int | None = None
+    """Number of the leg in its trip, from 1."""
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +83,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     slot: datetime | None
     reason: str | None
     couplings: dict[str, Coupling]
+    trip_id: str | None = None
+    """Trip that the booking is a leg of."""
 
 
 class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from prebook.contracts.message import Message
 from prebook.contracts.ride import Money
+from prebook.contracts.trip import LegOutcome, TripCompletion, TripState
 
 
 class BookingConfirmed(Message, frozen=True, kw_only=True):
@@ -45,6 +46,34 @@ class ReportDue(Message, frozen=True, kw_only=True):
     """When the booking reached the outcome, in UTC."""
     sequence: int
     """Number of the booking's state change, from 1: of two reports about a booking, the higher one is newer."""
+
+
+class LegSettled(Message, frozen=True, kw_only=True):
+    """A leg of a trip has its outcome. The event belongs to the conversation of the trip, whose legs it orders."""
+
+    leg: int
+    """Number of the leg, from 1."""
+    booking_id: str
+    """Booking of the leg."""
+    outcome: LegOutcome
+
+
+class TripReportDue(Message, frozen=True, kw_only=True):
+    """A trip with a callback URL has reached an outcome, so that its rider's system must be called."""
+
+    trip_id: str
+    report_url: str
+    outcome: TripState
+    completed_by: TripCompletion
+    legs: tuple[LegOutcome | None, ...]
+    """Outcomes of the legs in their order; None for a leg without one when the trip was completed."""
+    fare: Money | None
+    """Total fare of the confirmed legs; None if the outcome is not a ride."""
+    reason: str | None
+    occurred_at: datetime
+    """When the trip reached the outcome, in UTC."""
+    sequence: int
+    """Number of the trip's state change, from 1: of two reports about a trip, the higher one is newer."""
 
 
 class OfferVerdict(StrEnum):

@@ -105,7 +105,7 @@ class Endpoint(Generic[U]):
             outgoing = MessageContext(envelope.conversation_id, envelope.plan, envelope.trace, context.now)
             return Handled(reply, await self._staging.stage(outgoing, result, work, reply))
 
-        return await self._transactions.run(envelope, apply)
+        return await self._transactions.run(envelope, apply, shared=spec.shares_transaction)
 
     def _find_handler(self, envelope: Envelope) -> HandlerSpec[U]:
         try:

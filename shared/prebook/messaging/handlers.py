@@ -61,6 +61,9 @@ class HandlerSpec(Generic[U]):
 
     handle: HandlerFunction[U]
     pre_transaction: PreTransaction | None = None
+    shares_transaction: bool = True
+    """Whether a message may share its transaction with messages of other conversations. False for a handler that locks
+    more than the state of its own conversation: in a batch it could deadlock with others."""
 
     async def prepare(self, context: HandlerContext, body: Any) -> Any:
         """Run ``pre_transaction``, if there is one, and return the body for ``handle``. Raises what it raises."""

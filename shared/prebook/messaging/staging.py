@@ -24,6 +24,7 @@ class MessageContext:
     """Fields that all messages of one handler result share."""
 
     conversation_id: str
+    """Conversation of every message that names no other."""
     plan: Plan
     trace: TraceContext
     """Position in a trace of the message that was handled."""
@@ -80,13 +81,14 @@ class Staging:
 
     def _request_envelope(self, request: Request, context: MessageContext) -> Envelope:
         lifetime = timedelta(seconds=self._policies[request.flow].deadline_s + request.delay_s)
+        conversation_id = request.conversation_id or context.conversation_id
         envelope = Envelope(
-            id=message_id(context.conversation_id, request.flow, request.key),
+            id=message_id(conversation_id, request.flow, request.key),
             kind=MessageKind.REQUEST,
             flow=request.flow,
             body=request.body,
             source=self._service,
-            conversation_id=context.conversation_id,
+            conversation_id=conversation_id,
             time=context.now,
             plan=context.plan,
             expires_at=context.now + lifetime,
@@ -96,13 +98,14 @@ class Staging:
 
     def _event(self, event: Event, context: MessageContext) -> Envelope:
         name = EVENT_TYPE_BY_BODY[type(event.body)].name
+        conversation_id = event.conversation_id or context.conversation_id
         return Envelope(
-            id=message_id(context.conversation_id, name, event.key),
+            id=message_id(conversation_id, name, event.key),
             kind=MessageKind.EVENT,
             flow=name,
             body=event.body,
             source=self._service,
-            conversation_id=context.conversation_id,
+            conversation_id=conversation_id,
             time=context.now,
             plan=context.plan,
             trace=context.trace.child(),

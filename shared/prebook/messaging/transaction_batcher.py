@@ -78,12 +78,13 @@ class TransactionBatcher(Generic[U]):
         self._start_scheduled = False
         self._late_start: asyncio.TimerHandle | None = None
 
-    async def run(self, envelope: Envelope, effect: MessageEffect[U, T]) -> T:
+    async def run(self, envelope: Envelope, effect: MessageEffect[U, T], *, shared: bool = True) -> T:
         """Run ``effect`` in a transaction and return its result once that is committed.
 
+        ``shared``: whether other messages may join the transaction.
         Raises what ``effect``, the inbox or the commit raises; then the effect has been rolled back.
         """
-        candidate = BatchCandidate(envelope.conversation_id, self._max_batch_size(envelope))
+        candidate = BatchCandidate(envelope.conversation_id, self._max_batch_size(envelope) if shared else 1)
         message = PendingMessage(envelope, effect, candidate, asyncio.get_running_loop().create_future())
         self._waiting.append(message)
         if self._running and len(self._waiting) < candidate.max_batch_size:

@@ -45,7 +45,7 @@ def url(databases: Databases) -> str:
 async def connection(url: str) -> AsyncIterator["Connection"]:
     connection = await asyncpg.connect(asyncpg_dsn(url))
     yield connection
-    tables = {table for table, _, _ in EFFECT_TABLES} | {"booking.booking"}
+    tables = {table for table, _, _ in EFFECT_TABLES} | {"booking.booking", "booking.trip"}
     await connection.execute(f"TRUNCATE {', '.join(sorted(tables))}")
     await connection.close()
 
@@ -54,13 +54,23 @@ async def read(url: str, since: datetime = LONG_AGO) -> DatabaseState:
     return await read_state(url, [BOOKING], since)
 
 
-async def add_booking(connection: "Connection") -> None:
+async def add_booking(connection: "Connection", booking_id: str = BOOKING) -> None:
     await connection.execute(
         """
         INSERT INTO booking.booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at,
             vehicle_class, passengers, plan, state, history)
-        VALUES ($1, 'key', 'rider', 52, 13, 52.1, 13, now(), 'standard', 1, '{}', 'requested',
+        VALUES ($1, $1, 'rider', 52, 13, 52.1, 13, now(), 'standard', 1, '{}', 'requested',
             '[{"state": "requested", "at": "2026-11-30T12:00:00Z"}]')""",
+        booking_id,
+    )
+
+
+async def add_trip(connection: "Connection") -> None:
+    await connection.execute(
+        """
+        INSERT INTO booking.trip (id, key, rider_id, plan, policy, deadline_s, legs, fingerprint, response, results,
+            state, history, due_at)
+        VALUES ($1, 'key', 'rider', '{}', 'all', 60, 2, '', '', '{}', 'requested', '[]', now())""",
         BOOKING,
     )
 
@@ -140,6 +150,8 @@ async def test_every_effect_without_a_booking_is_found(url: str, connection: "Co
     )
     await connection.execute("INSERT INTO notification.notified VALUES ('bk_1', 'confirmed')")
     await connection.execute(INSERT_RECORD)
+    await add_booking(connection, "bk_2")
+    await connection.execute("UPDATE booking.booking SET trip_id = 'bk_1', leg = 1")
     for service in SERVICES:
         await add_messages(connection, f"of {service}", sender=service)
         await receive(connection, service, f"for {service}", "quote_fare")
@@ -149,6 +161,15 @@ async def test_every_effect_without_a_booking_is_found(url: str, connection: "Co
     assert {phantom.booking_id for phantom in phantoms} == {BOOKING}
     assert not (await read(url, since=datetime.now(UTC) + timedelta(hours=1))).phantoms
     await add_booking(connection)
+    assert not (await read(url)).phantoms
+
+
+async def test_effects_of_a_trip_and_its_legs_are_no_phantoms(url: str, connection: "Connection") -> None:
+    await connection.execute("INSERT INTO notification.notified VALUES ('bk_1', 'confirmed')")
+    await add_booking(connection, "bk_2")
+    await connection.execute("UPDATE booking.booking SET trip_id = 'bk_1', leg = 1")
+    assert {phantom.table for phantom in (await read(url)).phantoms} == {"booking.booking", "notification.notified"}
+    await add_trip(connection)
     assert not (await read(url)).phantoms
 
 

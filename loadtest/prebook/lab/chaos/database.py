@@ -65,11 +65,14 @@ SELECT_SEND_ORDER = """
             AND NOT (failures = 0 AND not_before > created_at + interval '0.5 s')) AS sent
     WINDOW predecessors AS (
         PARTITION BY route, ordering_key ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"""
-# Rows that were written since $1 for a booking that does not exist.
+# Rows that were written since $1 for a booking, or a trip, that does not exist.
 SELECT_PHANTOMS = """
     SELECT DISTINCT {booking_id} AS booking_id FROM {table}
-    WHERE {written_at} >= $1 AND NOT EXISTS (SELECT FROM booking.booking WHERE id = {table}.{booking_id})"""
+    WHERE {written_at} >= $1 AND {booking_id} IS NOT NULL
+        AND NOT EXISTS (SELECT FROM booking.booking AS known WHERE known.id = {table}.{booking_id})
+        AND NOT EXISTS (SELECT FROM booking.trip AS known WHERE known.id = {table}.{booking_id})"""
 EFFECT_TABLES: Sequence[tuple[str, str, str]] = (
+    ("booking.booking", "trip_id", "created_at"),
     ("booking.idempotency_record", "booking_id", "created_at"),
     ("pricing.discount_grant", "booking_id", "updated_at"),
     ("matching.assignment", "booking_id", "assigned_at"),
@@ -82,7 +85,8 @@ EFFECT_TABLES: Sequence[tuple[str, str, str]] = (
     *((f"{service}.outbox", "conversation_id", "created_at") for service in SERVICES),
     *((f"{service}.pending_reply", "conversation_id", "due_at") for service in SERVICES),
 )
-"""Table, column of the booking id, and column of the time of writing, of every effect that a booking can have."""
+"""Table, column of the booking or trip id, and column of the time of writing, of every effect that one can have. A leg
+is an effect of its trip."""
 
 
 class Path(NamedTuple):
@@ -135,7 +139,7 @@ class UnreceivedMessage(NamedTuple):
 
 
 class PhantomEffect(NamedTuple):
-    """A row of ``table`` for a booking that does not exist."""
+    """A row of ``table`` for a booking or trip that does not exist."""
 
     table: str
     booking_id: str

@@ -42,6 +42,14 @@ class Ride:
     """URL of the rider's own system, which receives every outcome."""
 
 
+class TripLeg(NamedTuple):
+    """Place of a booking in a trip."""
+
+    trip_id: str
+    number: int
+    """Number of the leg, from 1."""
+
+
 class RiderKey(NamedTuple):
     """Idempotency-Key of one rider. Equal keys of two riders have nothing to do with each other."""
 
@@ -73,7 +81,9 @@ class Booking:
     reason: str | None = None
     """Reason for the end of the booking, with notes; None while nothing has gone wrong."""
     notified_at: datetime | None = None
-    """Time at which the rider was notified of the current state."""
+    """Time at which the rider was notified of the current state; never for a leg, whose trip notifies the rider."""
+    leg: TripLeg | None = None
+    """Place in a trip, whose outcome the booking is a part of; None for a booking of its own."""
 
     @property
     def rider_key(self) -> RiderKey:

@@ -121,8 +121,8 @@ class LoadShedder:
         self._admitted.clear()
         self._sampled_at = self._clock()
 
-    def decide(self, key: Hashable, plan: Plan) -> ShedDecision | None:
-        """Admit and count a booking (None), or refuse it with a reserved time for its key's next request."""
+    def decide(self, key: Hashable, plan: Plan, *, bookings: int = 1) -> ShedDecision | None:
+        """Admit and count ``bookings`` under one key (None), or refuse with a reserved time for the next request."""
         now = self._clock()
         first_load = load_name((QUOTE_FARE.name, plan[QUOTE_FARE.name]))
         has_reservation = self._waiting_room.has_due_reservation(key, now)
@@ -136,7 +136,7 @@ class LoadShedder:
             )
             return self._shed_decision(full[0], wait_s)
         self._waiting_room.remove(key)
-        self._admitted[first_load] += 1
+        self._admitted[first_load] += bookings
         return None
 
     def begin_insert(self, key: Hashable, *, rider_waits: bool) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Booking's tables for SQLAlchemy Core; migrations/ddl/booking.sql creates them."""
+"""Booking's tables for SQLAlchemy Core; migrations/ddl/booking.sql and booking_trips.sql create them."""
 
 from sqlalchemy import (
     BigInteger,
@@ -11,10 +11,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from prebook.contracts.ride import BookingState
+from prebook.contracts.trip import MAX_LEGS, MIN_LEGS, TripCompletion, TripPolicy, TripState
 from prebook.postgres.state_literals import with_states
 from prebook.postgres.tables import NOW, TIMESTAMPTZ, messaging_tables, one_of, storage
 
@@ -45,6 +47,8 @@ BOOKING = Table(
     Column("reason", Text),
     Column("notified_at", TIMESTAMPTZ),
     Column("created_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    Column("trip_id", Text),
+    Column("leg", Integer),
     UniqueConstraint("key", "rider_id", name="booking_key_rider_id_key"),
     CheckConstraint("pickup_lat BETWEEN -90 AND 90", name="booking_pickup_lat_check"),
     CheckConstraint("pickup_lon BETWEEN -180 AND 180", name="booking_pickup_lon_check"),
@@ -63,6 +67,40 @@ BOOKING = Table(
         ),
         name="booking_driver_check",
     ),
+    CheckConstraint("(trip_id IS NULL) = (leg IS NULL)", name="booking_leg_check"),
+    Index("booking_trip", "trip_id", "leg", unique=True, postgresql_where=text("trip_id IS NOT NULL")),
+    info=storage(fillfactor=60),
+)
+TRIP = Table(
+    "trip",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("key", Text(collation="C"), nullable=False),
+    Column("rider_id", Text, nullable=False),
+    Column("plan", JSONB, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("deadline_s", Double, nullable=False),
+    Column("callback_url", Text),
+    Column("legs", Integer, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("results", JSONB, nullable=False),
+    Column("completed_by", Text),
+    Column("state", Text, nullable=False),
+    Column("history", JSONB, nullable=False),
+    Column("reason", Text),
+    Column("notified_at", TIMESTAMPTZ),
+    Column("created_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    Column("due_at", TIMESTAMPTZ, nullable=False),
+    UniqueConstraint("key", "rider_id", name="trip_key_rider_id_key"),
+    CheckConstraint(one_of("policy", TripPolicy), name="trip_policy_check"),
+    CheckConstraint(f"legs BETWEEN {MIN_LEGS} AND {MAX_LEGS}", name="trip_legs_check"),
+    CheckConstraint(one_of("completed_by", TripCompletion), name="trip_completed_by_check"),
+    CheckConstraint(one_of("state", TripState), name="trip_state_check"),
+    CheckConstraint(
+        with_states("(state = {REQUESTED}) = (completed_by IS NULL)", TripState), name="trip_completed_check"
+    ),
+    Index("trip_open", "due_at", postgresql_where=text(with_states("state = {REQUESTED}", TripState))),
     info=storage(fillfactor=60),
 )
 IDEMPOTENCY_RECORD = Table(

@@ -1,4 +1,4 @@
-"""Bookings, idempotency records and campaign tokens on PostgreSQL."""
+"""Bookings, idempotency records, campaign tokens and trips on PostgreSQL."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -9,6 +9,7 @@ from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.booking.sql.load_signals import RATE_WINDOW_S, READ_LOAD_SIGNALS, load_signals_of
 from prebook.booking.sql.rows import MUTABLE_COLUMNS, booking_of, history_json, immutable_values, mutable_values
 from prebook.booking.sql.tables import BOOKING, IDEMPOTENCY_RECORD
+from prebook.booking.sql.trips import TripSql
 from prebook.booking.store import (
     DuplicateKey,
     IdempotencyRecord,
@@ -22,7 +23,6 @@ from prebook.booking.store import (
 from prebook.contracts.ride import BookingState
 from prebook.coupling.ports import BROKER_ROUTE
 from prebook.postgres.flush import GuardInsert
-from prebook.postgres.unit_of_work import SqlUnitOfWork
 
 # Concurrent transactions serialise on the row: the second one increments the count that the first has committed.
 TAKE_TOKEN = text("""
@@ -105,7 +105,7 @@ LIST_WAITING = text("""
         AND booking.notified_at IS NULL""")
 
 
-class BookingSql(SqlUnitOfWork):
+class BookingSql(TripSql):
     """BookingWork on an open transaction."""
 
     async def create(self, booking: Booking, record: IdempotencyRecord) -> None:

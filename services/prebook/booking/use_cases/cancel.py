@@ -23,12 +23,15 @@ class CancelBooking:
 async def cancel_booking(context: HandlerContext, command: CancelBooking, work: BookingWork) -> HandlerResult:
     """Cancel the booking and emit its events.
 
-    Raises Problem if it is over for another reason, or if its pickup has passed on the store's clock: the ride may have
-    taken place, so neither the driver's slot nor the discount may be given back.
+    Raises Problem if it is a leg of a trip, if it is over for another reason, or if its pickup has passed on the
+    store's clock: the ride may have taken place, so neither the driver's slot nor the discount may be given back.
     """
     locked = await work.lock(command.booking_id)
     if locked is None or locked.booking.state is BookingState.CANCELLED:
         return HandlerResult()
+    if locked.booking.leg:
+        trip_id = locked.booking.leg.trip_id
+        raise Problem(409, "part_of_trip", f"it is a leg of a trip; cancel the trip: DELETE /v1/trips/{trip_id}")
     if locked.booking.is_over:
         raise Problem(409, "booking_over", f"it is {locked.booking.state} already; there is nothing to cancel")
     pickup_at = locked.booking.ride.pickup_at

@@ -1,6 +1,6 @@
-"""Behaviour common to all simulated partners: decode a trip, wait, and decide by a seed.
+"""Behaviour common to all simulated partners: decode a ride, wait, and decide by a seed.
 
-A decision depends on seed and trip alone, so the same ride gets the same replies for every booking at any time.
+A decision depends on seed and ride alone, so the same ride gets the same replies for every booking at any time.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ PartnerCall = Callable[[bytes], Awaitable[bytes]]
 
 
 @dataclass(frozen=True)
-class Trip:
-    """A trip as decoded by a partner: hundred-thousandths of a degree, quarters of an hour since 1970."""
+class PartnerRide:
+    """A ride as decoded by a partner: hundred-thousandths of a degree, quarters of an hour since 1970."""
 
     lat: int
     lon: int
@@ -29,7 +29,7 @@ class Trip:
 class WireFormat:
     """Wire format of a partner; ``decode_request`` raises ValueError, LookupError or TypeError on a bad request."""
 
-    decode_request: Callable[[bytes], Trip]
+    decode_request: Callable[[bytes], PartnerRide]
     encode_offer: Callable[[int], bytes]
     """Encoder of an offer; its argument is minutes to arrival."""
     decline: bytes
@@ -38,7 +38,7 @@ class WireFormat:
 
 @dataclass(frozen=True)
 class PartnerProfile:
-    """Behaviour of a partner: rates are shares of its trips, latencies seconds, distances minutes."""
+    """Behaviour of a partner: rates are shares of its rides, latencies seconds, distances minutes."""
 
     name: str
     acceptance_rate: float
@@ -61,23 +61,23 @@ class Partner:
         """Reply to a request after the latency of the profile; some replies are cut in half."""
         profile = self.profile
         try:
-            trip = self.wire_format.decode_request(request)
+            ride = self.wire_format.decode_request(request)
         except (ValueError, LookupError, TypeError):
             return self.wire_format.bad_request
         await asyncio.sleep(
-            profile.min_latency_s + self._draw("pace", trip) * (profile.max_latency_s - profile.min_latency_s)
+            profile.min_latency_s + self._draw("pace", ride) * (profile.max_latency_s - profile.min_latency_s)
         )
-        reply = self._decide(trip)
-        return reply[: len(reply) // 2] if self._draw("garbles", trip) < profile.corruption_rate else reply
+        reply = self._decide(ride)
+        return reply[: len(reply) // 2] if self._draw("garbles", ride) < profile.corruption_rate else reply
 
-    def _decide(self, trip: Trip) -> bytes:
+    def _decide(self, ride: PartnerRide) -> bytes:
         profile = self.profile
-        if self._draw("accepts", trip) >= profile.acceptance_rate:
+        if self._draw("accepts", ride) >= profile.acceptance_rate:
             return self.wire_format.decline
         reach = profile.max_minutes_away - profile.min_minutes_away + 1
-        return self.wire_format.encode_offer(profile.min_minutes_away + int(self._draw("distance", trip) * reach))
+        return self.wire_format.encode_offer(profile.min_minutes_away + int(self._draw("distance", ride) * reach))
 
-    def _draw(self, purpose: str, trip: Trip) -> float:
-        """Number in [0, 1) determined by seed, partner, purpose and trip, the same on every machine."""
-        key = "|".join(map(str, (self.seed, self.profile.name, purpose, *astuple(trip))))
+    def _draw(self, purpose: str, ride: PartnerRide) -> float:
+        """Number in [0, 1) determined by seed, partner, purpose and ride, the same on every machine."""
+        key = "|".join(map(str, (self.seed, self.profile.name, purpose, *astuple(ride))))
         return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64

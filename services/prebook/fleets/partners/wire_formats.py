@@ -3,14 +3,14 @@
 import json
 from datetime import UTC, datetime
 
-from prebook.fleets.partners.simulation import QUARTER_HOUR_S, Trip, WireFormat
+from prebook.fleets.partners.simulation import QUARTER_HOUR_S, PartnerRide, WireFormat
 
 
-def decode_ada_request(raw: bytes) -> Trip:
-    """Trip of a request in Ada's format: JSON objects."""
+def decode_ada_request(raw: bytes) -> PartnerRide:
+    """Ride of a request in Ada's format: JSON objects."""
     trip = json.loads(raw)["trip"]
     lat, lon = (round(trip["from"][axis] * 1e5) for axis in ("latitude", "longitude"))
-    return Trip(lat, lon, int(trip["when"]) // QUARTER_HOUR_S, trip["tier"], int(trip["seats"]))
+    return PartnerRide(lat, lon, int(trip["when"]) // QUARTER_HOUR_S, trip["tier"], int(trip["seats"]))
 
 
 def encode_ada_offer(minutes: int) -> bytes:
@@ -18,13 +18,13 @@ def encode_ada_offer(minutes: int) -> bytes:
     return json.dumps({"status": "OK", "eta_s": minutes * 60}).encode()
 
 
-def decode_borealis_request(raw: bytes) -> Trip:
-    """Trip of a request in Borealis' format: fields separated by semicolons."""
+def decode_borealis_request(raw: bytes) -> PartnerRide:
+    """Ride of a request in Borealis' format: fields separated by semicolons."""
     word, lat, lon, when, tier, seats = raw.decode("ascii").split(";")
     if word != "REQ":
         raise ValueError(word)
     at = datetime.strptime(when, "%Y%m%d%H%M").replace(tzinfo=UTC)
-    return Trip(
+    return PartnerRide(
         round(float(lat) * 1e5), round(float(lon) * 1e5), int(at.timestamp()) // QUARTER_HOUR_S, tier, int(seats)
     )
 
@@ -34,13 +34,13 @@ def encode_borealis_offer(minutes: int) -> bytes:
     return f"ACK;{minutes}".encode()
 
 
-def decode_cargo_request(raw: bytes) -> Trip:
-    """Trip of a request in Cargo's format: a JSON array."""
+def decode_cargo_request(raw: bytes) -> PartnerRide:
+    """Ride of a request in Cargo's format: a JSON array."""
     word, (lat, lon), when, tier, seats = json.loads(raw)
     if word != "offer?":
         raise ValueError(word)
     quarter = int(datetime.fromisoformat(when).timestamp()) // QUARTER_HOUR_S
-    return Trip(round(lat / 10), round(lon / 10), quarter, tier, int(seats))
+    return PartnerRide(round(lat / 10), round(lon / 10), quarter, tier, int(seats))
 
 
 def encode_cargo_offer(minutes: int) -> bytes:

@@ -13,7 +13,7 @@ from litestar import Litestar
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.booking.app import SERVICE, book_ride
+from prebook.booking.app import SERVICE, admission
 from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.use_cases.book import BookRide
@@ -44,7 +44,7 @@ class BookingAssembly:
         """Return the use case that accepts a booking, without its HTTP route."""
         context = self.assembled.context
         shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
-        return book_ride(context, shedder)
+        return BookRide(context, admission(context, shedder))
 
     @asynccontextmanager
     async def close_after(self) -> AsyncIterator[None]:
