@@ -183,6 +183,20 @@ async def test_a_malformed_request_is_refused_without_effect() -> None:
     assert not world.databases["notification"].tables.inbox
 
 
+@pytest.mark.parametrize(
+    "body", [b"{}", b"{", b'{"headers":{},"body":"\xff"}', b'{"headers":{"a":"\xed\xa0\x80"},"body":""}', b"[" * 50_000]
+)
+async def test_a_malformed_callback_is_refused_without_effect(body: bytes) -> None:
+    async with SuiteWorld() as world:
+        client = world.client_of("notification")
+        response = await client.request(
+            "POST", "booking", "/callbacks/notify_rider", headers=NO_HEADERS, body=body, timeout_s=20
+        )
+
+    assert response.status == 422, response.body
+    assert not world.databases["booking"].tables.inbox
+
+
 async def test_repeated_tracestate_headers_are_one_list() -> None:
     message = encode(make_request(trace=TraceContext().child()))
     signer = CallSigner("booking", (signing_secret_of("booking"),))

@@ -78,6 +78,8 @@ def test_an_invalid_header_is_malformed_with_its_cause(headers: dict[str, str], 
         (b"", "bad_json"),
         (b"{", "bad_json"),
         (b"\xff\xfe", "bad_json"),
+        (WIRE.body.replace(b"rosa", b"ros\xff"), "bad_json"),
+        (WIRE.body.replace(b"rosa", b"\xed\xa0\x80"), "bad_json"),
         (b"[" * 100_000, "wrong_schema"),
         (b"{}", "wrong_schema"),
         (b'{"rider_id":"r","notice":"confirmed","text":"t","extra":1}', "wrong_schema"),
@@ -108,6 +110,7 @@ def test_decoding_raises_nothing_but_malformed(headers: dict[str, str], body: by
         WireMessage({**WIRE.headers, **headers}, WIRE.body),
         WireMessage(WIRE.headers, body),
         WireMessage(headers, body),
+        WireMessage(WIRE.headers, WIRE.body.replace(b"rosa", body)),
     ):
         with contextlib.suppress(Malformed):
             decode(wire)

@@ -110,7 +110,7 @@ def _decode_reply(body: bytes, flow: str) -> Envelope:
     try:
         callback = msgspec.json.decode(body, type=Callback)
         return require_kind(MessageKind.REPLY, flow, decode(WireMessage(callback.headers, callback.body.encode())))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(422, "wrong_schema", str(error)) from None
     except Malformed as error:
         raise Problem(422, error.cause, str(error)) from None

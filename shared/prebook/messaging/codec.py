@@ -254,7 +254,7 @@ def _body(message: WireMessage) -> Message:
         raise Malformed("unknown_type", f"{name} is not a message type of this version")
     try:
         return cast("Message", decoder.decode(message.body))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         cause = "wrong_schema" if isinstance(error, msgspec.ValidationError) else "bad_json"
         raise Malformed(cause, f"{name}: {error}") from None
     except RecursionError:
