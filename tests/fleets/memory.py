@@ -54,6 +54,11 @@ class MemoryFleets:
         for key in self._of(fleet, driver, booking_id):
             del self.reservations[key]
 
+    async def withdraw(self, fleet: str, booking_id: str) -> None:
+        for key, stored in list(self.reservations.items()):
+            if (stored.reservation.fleet, stored.reservation.booking_id) == (fleet, booking_id):
+                del self.reservations[key]
+
     async def record_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
         self.unreadable.setdefault((booking_id, fleet), excerpt)
 

@@ -12,9 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.fleets.domain.fleet import RESERVATION_TTL, covered_slots
 from prebook.fleets.sql import FleetsSql
 from prebook.fleets.store import Reservation
+from prebook.flows import ASK_FLEET
+from prebook.messaging.envelope import Envelope, message_id
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.postgres.unit_of_work import unit_of_work_factory
 from tests.fleets.requests import NOW, PICKUP_AT, SLOT
+from tests.messaging.examples import request
 
 pytestmark = pytest.mark.real
 DRIVERS = [f"ada-{number:04d}" for number in range(10)]
@@ -160,6 +163,50 @@ async def test_a_second_reservation_of_a_booking_is_an_error(begin: BeginUnitOfW
     await reserve(begin, "b1", DRIVERS)
     with pytest.raises(UniqueViolationError):
         await reserve(begin, "b1", DRIVERS)
+
+
+async def test_a_withdrawn_request_keeps_no_driver_whether_it_is_handled_before_meanwhile_or_later(
+    begin: BeginUnitOfWork[FleetsSql],
+) -> None:
+    requests = {when: fleet_request(f"withdrawn {when}") for when in ("before", "meanwhile", "later")}
+    assert await handle_request(begin, requests["before"])
+    withdrawals = [withdraw(begin, requests["before"])]
+    async with begin() as work:
+        await work.record_message(requests["meanwhile"])
+        withdrawals.append(withdraw(begin, requests["meanwhile"]))
+        waiting = asyncio.ensure_future(asyncio.gather(*withdrawals))
+        await asyncio.wait({waiting}, timeout=0.3)
+        assert not waiting.done(), "it waits for the request that is being handled"
+        assert await work.reserve(reservation_of(requests["meanwhile"]), DRIVERS)
+    await waiting
+    await withdraw(begin, requests["later"])
+    assert not await handle_request(begin, requests["later"]), "it counts as handled"
+    async with begin() as work:
+        assert not (await work.connection.execute(text("SELECT driver FROM reservation"))).scalars()
+
+
+def fleet_request(conversation_id: str) -> Envelope:
+    return request(conversation_id, id=message_id(conversation_id, ASK_FLEET.name, "ada"), flow=ASK_FLEET.name)
+
+
+def reservation_of(ask_fleet: Envelope) -> Reservation:
+    return Reservation(
+        fleet="ada", slots=[SLOT], booking_id=ask_fleet.conversation_id, now=NOW, expires_at=NOW + RESERVATION_TTL
+    )
+
+
+async def handle_request(begin: BeginUnitOfWork[FleetsSql], ask_fleet: Envelope) -> bool:
+    """Handle a request as the endpoint does, and return whether it had an effect."""
+    async with begin() as work:
+        is_new = await work.record_message(ask_fleet)
+        if is_new:
+            await work.reserve(reservation_of(ask_fleet), DRIVERS)
+        return is_new
+
+
+async def withdraw(begin: BeginUnitOfWork[FleetsSql], ask_fleet: Envelope) -> None:
+    async with begin() as work:
+        await work.withdraw("ada", ask_fleet.conversation_id)
 
 
 async def test_an_unreadable_reply_is_stored_once(begin: BeginUnitOfWork[FleetsSql]) -> None:

@@ -104,6 +104,26 @@ async def test_only_the_first_reply_of_a_fleet_counts() -> None:
     assert [offer.driver for offer in work.auctions["b1"].offers] == ["ada-0001"]
 
 
+async def test_the_request_of_a_fleet_without_an_answer_is_withdrawn() -> None:
+    work = await open_auctions("b1")
+    silent = Unavailable(reason="unreachable")
+    first, second, last = await apply_replies(work, "b1", [silent, offer("borealis", 4), silent])
+    assert verdicts(first) == {"ada": OfferVerdict.WITHDRAWN}
+    assert verdicts(second) == {}
+    assert verdicts(last) == {"cargo": OfferVerdict.WITHDRAWN, "borealis": ACCEPTED}
+
+
+async def test_the_request_of_a_fleet_without_an_answer_is_withdrawn_after_the_end_of_the_booking() -> None:
+    work = await open_auctions("b1")
+    await handle_booking_ended(handler_context("b1"), booking_ended("b1"), work)
+    for _ in range(2):
+        late = await apply_reply(work, "b1", "ada", Unavailable(reason="deadline"))
+    assert verdicts(late) == {}, "only the first reply of a fleet counts"
+    assert verdicts(await apply_reply(work, "b1", "cargo", Unavailable(reason="deadline"))) == {
+        "cargo": OfferVerdict.WITHDRAWN
+    }
+
+
 async def test_a_reply_to_an_unknown_auction_is_a_permanent_failure() -> None:
     with pytest.raises(UnknownAuction, match="b1 has no auction"):
         await apply_reply(MemoryMatching(), "b1", "ada", offer("ada", 5))

@@ -84,7 +84,9 @@ def test_one_reply_per_booking_one_verdict_per_offer_one_booking_per_slot(histor
     recording = asyncio.run(run_history(history, work))
     assert sorted(booking for booking, _ in recording.replies) == sorted(BOOKINGS)
     final = Counter(v[:3] for v in recording.verdicts if v[3] is not OfferVerdict.RELEASED)
-    assert final == Counter((b, f, m.driver) for b, f, m in history if isinstance(m, FleetOffered))
+    offered = [(b, f, m.driver) for b, f, m in history if isinstance(m, FleetOffered)]
+    withdrawn = [(b, f, "") for b, f, m in history if isinstance(m, Unavailable)]
+    assert final == Counter(offered + withdrawn)
     assert len(recording.verdicts) == len(set(recording.verdicts)), "a verdict was sent twice"
     assert {driver for driver, _ in work.assignments} == recording.assigned_drivers
     late = Counter(booking for booking, _, _, verdict in recording.verdicts if verdict is OfferVerdict.LATE)

@@ -62,7 +62,10 @@ async def offer_driver(context: HandlerContext, exchange: PartnerExchange, work:
 
 
 async def handle_offer_settled(context: HandlerContext, event: OfferSettled, work: FleetsWork) -> HandlerResult:
-    """Confirm the reservation of an accepted offer; release it otherwise."""
+    """Confirm the reservation of an accepted offer; release it otherwise, even one that matching never heard of."""
+    if event.verdict is OfferVerdict.WITHDRAWN:
+        await work.withdraw(event.fleet, context.conversation_id)
+        return HandlerResult()
     apply_verdict = work.confirm if event.verdict is OfferVerdict.ACCEPTED else work.release
     await apply_verdict(event.fleet, event.driver, context.conversation_id)
     return HandlerResult()

@@ -6,6 +6,9 @@ from sqlalchemy import text
 
 from prebook.fleets.store import Reservation
 from prebook.fleets.tables import ReservationState
+from prebook.flows import ASK_FLEET
+from prebook.messaging.envelope import message_id
+from prebook.postgres.inbox import RECORD_MESSAGE
 from prebook.postgres.statements import statement_factory
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
@@ -38,6 +41,8 @@ CONFIRM = _statement("""
     UPDATE reservation SET state = {BOOKED}
     WHERE fleet = :fleet AND booking_id = :booking_id AND driver = :driver""")
 RELEASE = text("DELETE FROM reservation WHERE fleet = :fleet AND booking_id = :booking_id AND driver = :driver")
+# No driver of a withdrawn request is confirmed: its offer was not received.
+RELEASE_ANY = text("DELETE FROM reservation WHERE fleet = :fleet AND booking_id = :booking_id")
 RECORD_UNREADABLE = text("""
     INSERT INTO unreadable_reply (booking_id, fleet, excerpt) VALUES (:booking_id, :fleet, :excerpt)
     ON CONFLICT (booking_id, fleet) DO NOTHING""")
@@ -63,6 +68,13 @@ class FleetsSql(SqlUnitOfWork):
 
     async def release(self, fleet: str, driver: str, booking_id: str) -> None:
         await self._execute(RELEASE, fleet=fleet, driver=driver, booking_id=booking_id)
+
+    async def withdraw(self, fleet: str, booking_id: str) -> None:
+        # The inbox orders this and the request: the insert waits for a transaction that is handling the request, and
+        # one that begins later finds the request handled.
+        request_id = message_id(booking_id, ASK_FLEET.name, fleet)
+        await self._execute(RECORD_MESSAGE, id=request_id, flow=ASK_FLEET.name, conversation_id=booking_id)
+        await self._execute(RELEASE_ANY, fleet=fleet, booking_id=booking_id)
 
     async def record_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
         await self._execute(RECORD_UNREADABLE, fleet=fleet, booking_id=booking_id, excerpt=excerpt)

@@ -38,6 +38,13 @@ class FleetsWork(UnitOfWork, Protocol):
         """Delete the reservation: the offer was declined or released. No effect without a reservation."""
         ...
 
+    async def withdraw(self, fleet: str, booking_id: str) -> None:
+        """Delete what the fleet has reserved for the booking, and let no request to it have an effect any more.
+
+        A request that is being handled has its effect before this, or none.
+        """
+        ...
+
     async def record_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
         """Store the excerpt of an unreadable reply, at most one per booking and fleet."""
         ...

@@ -1,5 +1,6 @@
 """Matching's handlers: load, decide, save."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from prebook.contracts.events import BookingEnded
@@ -37,10 +38,12 @@ async def handle_fleet_reply(
     """Add the fleet's reply to the auction, and decide the auction once it is complete."""
     auction, age = await _lock_auction(context, work)
     transition = process.apply_fleet_reply(auction, context.request_key, reply)
+    withdrawn_or_late = transition.events
     if transition.auction.is_complete:
         transition = (
             await _decide(transition.auction, work) if age < MAX_AUCTION_AGE else process.expire(transition.auction)
         )
+        transition = replace(transition, events=(*withdrawn_or_late, *transition.events))
     if transition.auction != auction:
         await work.save(transition.auction)
     return HandlerResult(transition.reply, transition.requests, transition.events)

@@ -50,10 +50,16 @@ def refuse(booking_id: str) -> AuctionTransition:
 
 
 def apply_fleet_reply(auction: Auction, fleet: str, reply: FleetReply | Unavailable) -> AuctionTransition:
-    """Add a fleet's first reply; later ones change nothing. A closed auction counts a late offer and declines it."""
+    """Add a fleet's first reply; later ones change nothing. A closed auction counts a late offer and declines it.
+
+    The request of a fleet that has not answered is withdrawn: it may have reserved a driver, or still do so.
+    """
     if fleet not in auction.pending_fleets:
         return AuctionTransition(auction)
     offer = _offer_of(reply)
+    if isinstance(reply, Unavailable):
+        next_auction = auction.with_late_reply(fleet, None) if auction.closed else auction.with_reply(fleet, None)
+        return AuctionTransition(next_auction, events=(_withdrawn_event(auction, fleet),))
     if not auction.closed:
         return AuctionTransition(auction.with_reply(fleet, offer))
     late = (_settled_event(auction, offer, OfferVerdict.LATE),) if offer else ()
@@ -118,6 +124,11 @@ def _offer_of(reply: FleetReply | Unavailable) -> Offer | None:
             return Offer(fleet=fleet, driver=driver, slot=slot, minutes_away=minutes)
         case FleetDeclined() | Unavailable():
             return None
+
+
+def _withdrawn_event(auction: Auction, fleet: str) -> Event:
+    body = OfferSettled(booking_id=auction.booking_id, fleet=fleet, driver="", verdict=OfferVerdict.WITHDRAWN)
+    return OFFER_SETTLED.new_event(body, key=f"{fleet}.{OfferVerdict.WITHDRAWN}")
 
 
 def _settled_event(auction: Auction, offer: Offer, verdict: OfferVerdict) -> Event:

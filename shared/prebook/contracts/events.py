@@ -83,6 +83,8 @@ class OfferVerdict(StrEnum):
     DECLINED = "declined"
     LATE = "late"
     RELEASED = "released"
+    WITHDRAWN = "withdrawn"
+    """No answer of the fleet came in time: whatever it has reserved for the booking, or will, is not needed."""
 
 
 class OfferSettled(Message, frozen=True, kw_only=True):
@@ -91,4 +93,5 @@ class OfferSettled(Message, frozen=True, kw_only=True):
     booking_id: str
     fleet: str
     driver: str
+    """Offered driver; empty with ``withdrawn``, since no offer is known."""
     verdict: OfferVerdict
