@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,19 @@ PROPERTIES = (
 """Properties of class basic, in the order of their flags, from the highest bit on."""
 FRAME_MAX = 131_072
 CHANNEL = 1
+
+
+class Outcome(StrEnum):
+    """Answer of the broker to a published message."""
+
+    CONFIRMED = "confirmed"
+    """Every queue that it routes to has it."""
+    RETURNED = "returned"
+    """It routes to no queue."""
+    REJECTED = "rejected"
+    """A queue did not take it."""
+    REFUSED = "refused"
+    """The broker closed the channel or the connection."""
 
 
 class ClosedByBrokerError(Exception):
@@ -75,6 +89,14 @@ def content_header(body: bytes, properties: Mapping[str, bytes]) -> bytes:
     return struct.pack(">HHQH", 60, 0, len(body), flags) + b"".join(properties[name] for _, name in named)
 
 
+def publish_frames(exchange: str, key: bytes | str, header: bytes, body: bytes) -> bytes:
+    """Return the frames of one mandatory message, with ``header`` as the payload of its content header."""
+    address = struct.pack(">H", 0) + short(exchange) + short(key) + b"\x01"
+    chunk = FRAME_MAX - 8
+    frames = [method(CHANNEL, 60, 40, address), frame(2, CHANNEL, header)]
+    return b"".join([*frames, *(frame(3, CHANNEL, body[at : at + chunk]) for at in range(0, len(body), chunk))])
+
+
 def method(channel: int, class_id: int, method_id: int, arguments: bytes = b"") -> bytes:
     """Return the frame of a method."""
     return frame(1, channel, struct.pack(">HH", class_id, method_id) + arguments)
@@ -106,20 +128,47 @@ class RawConnection:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection without a word."""
         self._socket.close()
 
     def publish(self, exchange: str, key: bytes | str, body: bytes, properties: Mapping[str, bytes]) -> None:
         """Publish one mandatory message. Raises ClosedByBrokerError, AssertionError unless a queue confirms it."""
-        address = struct.pack(">H", 0) + short(exchange) + short(key) + b"\x01"
-        chunk = FRAME_MAX - 8
-        frames = [method(CHANNEL, 60, 40, address), frame(2, CHANNEL, content_header(body, properties))]
-        frames += [frame(3, CHANNEL, body[at : at + chunk]) for at in range(0, len(body), chunk)]
-        self._socket.sendall(b"".join(frames))
-        class_id, method_id, arguments = self._read_method()
-        if method_id in (40, 50) and class_id in (10, 20):
-            code, size = struct.unpack(">HB", arguments[:3])
-            raise ClosedByBrokerError(f"{code} {arguments[3 : 3 + size].decode(errors='replace')}")
-        assert (class_id, method_id) == (60, 80), f"not confirmed: {class_id}.{method_id}"
+        self._socket.sendall(publish_frames(exchange, key, content_header(body, properties), body))
+        outcome = self._read_outcome()
+        assert outcome is Outcome.CONFIRMED, outcome
+
+    def send(self, frames: bytes, *, is_complete: bool = True) -> Outcome:
+        """Send the frames of one mandatory message and return what the broker does with it.
+
+        ``is_complete``: whether the broker can find the end of the message; otherwise nothing more is sent, and the
+        broker sees the end of the connection. After ``REFUSED`` the connection is of no more use.
+        """
+        try:
+            self._socket.sendall(frames)
+            if not is_complete:
+                self._socket.shutdown(socket.SHUT_WR)
+            return self._read_outcome()
+        except (ClosedByBrokerError, ConnectionError):
+            return Outcome.REFUSED
+
+    def _read_outcome(self) -> Outcome:
+        """Return the outcome of the only message in flight. Raises ClosedByBrokerError."""
+        is_returned = False
+        while True:
+            class_id, method_id, arguments = self._read_method()
+            match class_id, method_id:
+                case 60, 50:
+                    is_returned = True
+                case 60, 80:
+                    return Outcome.RETURNED if is_returned else Outcome.CONFIRMED
+                case 60, 120:
+                    return Outcome.REJECTED
+                case ((10 | 20), (40 | 50)):
+                    code, size = struct.unpack(">HB", arguments[:3])
+                    raise ClosedByBrokerError(f"{code} {arguments[3 : 3 + size].decode(errors='replace')}")
 
     def _send(self, channel: int, class_id: int, method_id: int, arguments: bytes) -> None:
         self._socket.sendall(method(channel, class_id, method_id, arguments))
@@ -132,7 +181,8 @@ class RawConnection:
         while True:
             while len(self._buffer) < 7 or len(self._buffer) < 8 + struct.unpack(">I", self._buffer[3:7])[0]:
                 data = self._socket.recv(65_536)
-                assert data, "the broker closed the connection"
+                if not data:
+                    raise ClosedByBrokerError("the broker closed the connection")
                 self._buffer += data
             size = struct.unpack(">I", self._buffer[3:7])[0]
             kind, payload = self._buffer[0], self._buffer[7 : 7 + size]

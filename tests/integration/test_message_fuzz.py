@@ -1,0 +1,226 @@
+"""Very many hostile messages to a running suite under load: each is settled once, and the suite stays as it was."""
+
+import asyncio
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Self
+
+import httpx
+import psutil
+import pytest
+
+from prebook.contracts.plan import Coupling
+from prebook.flows import PROCESSES, SERVICES
+from prebook.messaging import addresses
+from prebook.messaging.policy import retry_delays_s
+from prebook.topology.model import suite_topology
+from tests.conditions import poll_until
+from tests.conftest import Figure
+from tests.integration.control_client import ControlClient
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.hostile_message_ledger import STUCK, HostileMessageLedger
+from tests.integration.rabbitmqctl import run_rabbitmqctl
+from tests.integration.ride_offers import offer_rides
+from tests.integration.rider_client import RiderClient, uniform_plan
+from tests.integration.suite import POLICIES, Suite, suite_processes
+from tests.rabbit.message_fuzzer import ADMINISTRATOR, TOKEN, HostileMessage, MessageFuzzer
+from tests.rabbit.raw_amqp import Outcome, RawConnection
+
+pytestmark = pytest.mark.real
+PLANS = [uniform_plan(coupling) for coupling in Coupling]
+TOPOLOGY = suite_topology(sorted(retry_delays_s(POLICIES)))
+ROUND = 1_000
+"""Messages that are sent before those of the round before must be settled."""
+SETTLE_TIMEOUT_S = 90.0
+WARM_UP = 0.2
+"""Share of the messages after which memory and series are measured for the first time."""
+MB = 1_000_000
+MAX_GROWTH_MB = 25.0
+MAX_NEW_SERIES = 400
+"""More series than the causes and flows of the model can add; each of the messages could add one."""
+READINESS_INTERVAL_S = 1.0
+
+
+@dataclass
+class Publishers:
+    """Connections to the broker by account, opened again whenever the broker closes one."""
+
+    urls: Mapping[str, str]
+    _open: dict[str, RawConnection] = field(default_factory=dict)
+
+    async def send(self, messages: list[HostileMessage]) -> list[tuple[HostileMessage, Outcome]]:
+        """Send messages, those of each account in order, and return what the broker does with each."""
+        by_account: defaultdict[str, list[HostileMessage]] = defaultdict(list)
+        for message in messages:
+            by_account[message.account].append(message)
+        sent = await asyncio.gather(
+            *(asyncio.to_thread(self._send_all, account, own) for account, own in by_account.items())
+        )
+        return [each for of_account in sent for each in of_account]
+
+    def _send_all(self, account: str, own: list[HostileMessage]) -> list[tuple[HostileMessage, Outcome]]:
+        return [(message, self._send_one(account, message)) for message in own]
+
+    def _send_one(self, account: str, message: HostileMessage) -> Outcome:
+        if account not in self._open:
+            self._open[account] = RawConnection(self.urls[account])
+        outcome = self._open[account].send(message.frames, is_complete=message.is_complete)
+        if outcome is Outcome.REFUSED:
+            self._open.pop(account).close()
+        return outcome
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+@pytest.fixture
+async def publishers(suite: Suite, control: ControlClient) -> AsyncIterator[Publishers]:
+    services = {name: psutil.Process(await control.read_pid(name)).environ()["PREBOOK_AMQP_URL"] for name in PROCESSES}
+    strangers = {ADMINISTRATOR: suite.state.amqp_url, addresses.ARCHIVE_READER: suite.state.archive_url}
+    publishers = Publishers({**services, **strangers})
+    yield publishers
+    publishers.close()
+
+
+@asynccontextmanager
+async def watch_readiness(suite: Suite) -> AsyncIterator[Counter[tuple[str, int]]]:
+    """Ask every service whether it is ready while the block runs; yield the answers by service and status."""
+    answers: Counter[tuple[str, int]] = Counter()
+
+    async def ask_repeatedly() -> None:
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+            while True:
+                for service, url in suite.state.urls.items():
+                    answers[service, (await http.get(f"{url}/readyz")).status_code] += 1
+                await asyncio.sleep(READINESS_INTERVAL_S)
+
+    asking = asyncio.create_task(ask_repeatedly())
+    try:
+        yield answers
+    finally:
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+
+
+def list_service_connections(suite: Suite) -> set[str]:
+    """Return the ports, and so the identities, of all connections of services to the broker."""
+    listed = run_rabbitmqctl(suite.state, "list_connections", "--formatter", "json", "pid", "user", "client_properties")
+    return {
+        each["pid"]
+        for each in json.loads(listed)
+        if each["user"].startswith("prebook_") and "connection_name" in json.dumps(each["client_properties"])
+    }
+
+
+def count_queued(suite: Suite) -> dict[str, int]:
+    """Return the queues that hold messages; the archive keeps its own."""
+    listed = run_rabbitmqctl(
+        suite.state, "list_queues", "--vhost", addresses.VHOST, "--formatter", "json", "name", "messages"
+    )
+    return {
+        q["name"]: q["messages"] for q in json.loads(listed) if q["messages"] and q["name"] != addresses.ARCHIVE_QUEUE
+    }
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory and series of the services, which a message must not add to."""
+
+    memory_mb: Mapping[str, float]
+    """Proportional set size of each Python process of the suite, in MB; empty parts in containers do not count."""
+    series: Counter[str]
+    """Number of series of each service."""
+
+    @classmethod
+    async def read(cls, suite: Suite) -> Self:
+        memory_mb = {}
+        for process in suite_processes(suite.state):
+            with suppress(psutil.NoSuchProcess, ValueError):
+                arguments = process.cmdline()
+                memory_mb[arguments[arguments.index("-m") + 1]] = process.memory_full_info().pss / MB
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+            pages = {name: (await http.get(f"{url}/metrics")).text for name, url in suite.state.internal_urls.items()}
+        lines = {name: [line for line in page.splitlines() if line[:1] != "#"] for name, page in pages.items()}
+        assert not [line for own in lines.values() for line in own if re.search(TOKEN, line)], "a token is a label"
+        return cls(memory_mb, Counter({name: len(own) for name, own in lines.items()}))
+
+
+async def settle(ledger: HostileMessageLedger, database: DatabaseProbe, messages: list[HostileMessage]) -> None:
+    """Wait until every delivery of these messages is settled, apart from those that may have expired."""
+    tokens = {message.token for message in messages if not message.may_expire}
+
+    async def is_settled() -> bool:
+        await ledger.settle(database)
+        return not any(token in tokens for token, _ in ledger.open)
+
+    try:
+        await poll_until(is_settled, SETTLE_TIMEOUT_S, interval_s=0.5)
+    except AssertionError as late:
+        raise AssertionError(f"{late}; open: {ledger.describe_open()}") from None
+
+
+async def is_nothing_stuck(database: DatabaseProbe, run: str) -> bool:
+    return not any([await database.fetch_value(STUCK.format(service), f"^fz{run}-") for service in SERVICES])
+
+
+@pytest.mark.parametrize(
+    ("seed", "count"),
+    [
+        (1, 2_000),
+        *(pytest.param(seed, 100_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)]) for seed in (2, 3)),
+    ],
+)
+async def test_hostile_messages_are_settled_once_and_leave_the_suite_as_it_was(
+    *,
+    seed: int,
+    count: int,
+    suite: Suite,
+    rider: RiderClient,
+    database: DatabaseProbe,
+    publishers: Publishers,
+    figure: Figure,
+) -> None:
+    run = f"{seed}x{count}"
+    fuzzer = MessageFuzzer(TOPOLOGY, run, seed)
+    ledger = HostileMessageLedger()
+    connections = list_service_connections(suite)
+    before: Footprint | None = None
+    unsettled: list[HostileMessage] = []
+    async with watch_readiness(suite) as answers, offer_rides(rider, PLANS) as offers:
+        for first in range(0, count, ROUND):
+            if before is None and first >= WARM_UP * count:
+                before = await Footprint.read(suite)
+            messages = [fuzzer.next_message() for _ in range(min(ROUND, count - first))]
+            for message, outcome in await publishers.send(messages):
+                ledger.enter(message, outcome)
+            await settle(ledger, database, unsettled)
+            unsettled = messages
+        await settle(ledger, database, unsettled)
+        await poll_until(lambda: is_nothing_stuck(database, run), SETTLE_TIMEOUT_S, interval_s=1.0)
+    await ledger.settle(database)
+    ledger.settle_expired()
+    states = await database.verify_bookings(offers.ids)
+    after = await Footprint.read(suite)
+    assert before is not None
+    for line in (
+        *ledger.describe(),
+        f"rides meanwhile: {dict(Counter(states.values()))}, {len(offers.refusals)} refused",
+        f"answers of /readyz: {dict(Counter(status for _, status in answers.elements()))}",
+        *(f"{name}: {before.memory_mb[name]:.0f} MB, then {mb:.0f} MB" for name, mb in after.memory_mb.items()),
+        f"series: {before.series.total()}, then {after.series.total()}",
+    ):
+        figure(f"seed {seed}, {count:,} messages: {line}")
+    assert not ledger.open, ledger.describe_open()
+    assert ledger.problems == []
+    assert {status for _, status in answers} == {200}
+    assert count_queued(suite) == {}
+    assert connections <= list_service_connections(suite), "the broker lost a connection of a service"
+    growth = {name: mb - before.memory_mb[name] for name, mb in after.memory_mb.items()}
+    assert all(mb < MAX_GROWTH_MB for mb in growth.values()), growth
+    assert (after.series - before.series).total() < MAX_NEW_SERIES, after.series - before.series
