@@ -14,7 +14,14 @@ FAULT_FILES = frozenset(
 )
 """Files in these folders that inject faults. In several processes, they share another suite than the other tests."""
 OWN_SUITE_FILES = frozenset(
-    {"test_back_pressure.py", "test_burst.py", "test_callback_receivers.py", "test_chaos.py", "test_replicas.py"}
+    {
+        "test_back_pressure.py",
+        "test_burst.py",
+        "test_callback_receivers.py",
+        "test_chaos.py",
+        "test_key_rotation.py",
+        "test_replicas.py",
+    }
 )
 """Files in these folders that start their own suites."""
 ROOT = Path(__file__).parents[1]

@@ -153,7 +153,7 @@ async def undeclared() -> str:
 
 def test_a_route_that_declares_no_callers_cannot_be_served() -> None:
     with pytest.raises(ValueError, match="/undeclared: declare who may call"):
-        guarded_routes([secret, undeclared], {}, lambda _: None)
+        guarded_routes([secret, undeclared], dict, lambda _: None)
 
 
 SECRET = "a secret of booking for this test"
@@ -171,7 +171,7 @@ async def refused() -> list[CallRefusal]:
 @pytest.fixture
 async def client(refused: list[CallRefusal]) -> AsyncIterator[httpx.AsyncClient]:
     keys = {"booking": [key_of(derive_secret(SECRET, "stub"))], "pricing": []}
-    app: Any = create_ready_app("stub", [guarded_routes([secret, tell], keys, refused.append)])
+    app: Any = create_ready_app("stub", [guarded_routes([secret, tell], lambda: keys, refused.append)])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://stub") as http:
         yield http
 

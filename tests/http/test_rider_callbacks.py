@@ -26,7 +26,7 @@ SECRETS = ("newest secret of rider callbacks", "previous secret of rider callbac
 
 
 def callbacks(*hosts: str) -> RiderCallbacks:
-    return RiderCallbacks(frozenset(hosts), SECRETS, clock=lambda: NOW)
+    return RiderCallbacks(frozenset(hosts), lambda: SECRETS, clock=lambda: NOW)
 
 
 async def test_a_callback_arrives_with_a_valid_signature() -> None:

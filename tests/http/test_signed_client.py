@@ -63,7 +63,7 @@ async def test_a_service_signs_the_path_as_it_is_sent(text: str) -> None:
     heads: list[bytes] = []
     async with recording(heads) as url:
         http = ServiceClient({RECEIVER: url})
-        client = SignedHttpClient(http, CALLER, (SECRET,))
+        client = SignedHttpClient(http, CALLER, lambda: (SECRET,))
         for path in (f"/inbox/{quote(text, safe='')}", f"/inbox/x?after={quote(text, safe='')}"):
             await client.request("GET", RECEIVER, path, headers={}, timeout_s=5)
         await http.close()

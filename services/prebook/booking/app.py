@@ -42,7 +42,7 @@ from prebook.runtime.settings import ServiceSettings
 
 def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
     """Handler table of booking: commands, replies and events."""
-    callbacks = RiderCallbacks(settings.rider_callback_hosts, settings.rider_callback_secrets)
+    callbacks = RiderCallbacks(settings.rider_callback_hosts, lambda: settings.rider_callback_secrets)
     return Handlers(
         on_command={
             CreateBooking: HandlerSpec(create_booking(CampaignTokens(settings))),

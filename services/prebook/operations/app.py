@@ -61,7 +61,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
                     *dead_letters_api.routes(context),
                     *replays_api.routes(context, targets=targets, inbox_dedup_s=INBOX_DEDUP_S),
                 ],
-                context.settings.tokens_by_operator,
+                lambda: context.settings.tokens_of_operators,
                 context.settings.operator_hosts,
             )
         ],

@@ -195,7 +195,7 @@ async def _run(archive_replay: ArchiveReplay, access: ArchiveAccess) -> ArchiveR
     ports = ArchiveReplayPorts(
         read_archive=partial(read_archive, access.archive_url),
         open_publisher=partial(open_publisher, access.archive_url),
-        look_up_inbox=inbox_lookup(SignedHttpClient(http, CONSOLE, access.console_secrets), INBOX_TIMEOUT_S),
+        look_up_inbox=inbox_lookup(SignedHttpClient(http, CONSOLE, lambda: access.console_secrets), INBOX_TIMEOUT_S),
         services=access.service_urls.keys(),
         write_audit=_append_audit,
         log_progress=command_line.log_to_stderr,

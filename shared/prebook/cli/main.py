@@ -6,6 +6,7 @@ import rich_click as click
 
 from prebook.cli.archive import archive
 from prebook.cli.doctor import doctor
+from prebook.cli.keys import keys
 from prebook.cli.ledger import ledger
 from prebook.cli.ordering import ordering
 from prebook.cli.outbox import outbox
@@ -38,6 +39,7 @@ COMMANDS = (
     serve,
     setup,
     secrets,
+    keys,
     ready,
 )
 

@@ -3,19 +3,18 @@
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from secrets import token_urlsafe
 
 import rich_click as click
 
 from prebook.devstack.command_line import examples
-from prebook.devstack.service_environment import generate_signing_secrets
+from prebook.devstack.key_ring import generate_key_ring
 from prebook.devstack.supervisor.control_api import token_digest
 from prebook.devstack.terminal import echo
-from prebook.flows import CONSOLE, OPERATIONS, PROCESSES
+from prebook.flows import CONSOLE, PROCESSES
 from prebook.messaging.addresses import ARCHIVE_READER, broker_user
 from prebook.patterns.signature import generate_secret
-from prebook.runtime.call_secrets import derive_caller_secrets
 from prebook.topology.access import ACCOUNTS
 
 SECRETS_GID = 10000
@@ -57,8 +56,8 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
     database_admin_password = _generate_password()
     broker_admin_password = _generate_password()
     passwords = {account: _generate_password() for account in ACCOUNTS}
-    signing_secrets = generate_signing_secrets()
-    operator_token = _generate_password()
+    key_ring = generate_key_ring(rider_callbacks=(generate_secret(),))
+    owners = {CONSOLE: CAMPAIGN_UID, **{service: uid for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID)}}
     files: dict[str, tuple[str, int, int]] = {
         "postgres_password": (database_admin_password, 0, OWNER_ONLY_MODE),
         "rabbitmq_password": (broker_admin_password, 0, OWNER_ONLY_MODE),
@@ -69,9 +68,7 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         ),
         "setup/rabbitmq_password": (broker_admin_password, SETUP_UID, OWNER_ONLY_MODE),
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY_MODE),
-        "console/signing_secrets": (",".join(signing_secrets[CONSOLE]), CAMPAIGN_UID, OWNER_ONLY_MODE),
-        "console/operator_token": (operator_token, CAMPAIGN_UID, OWNER_ONLY_MODE),
-        "booking/rider_callback_secrets": (generate_secret(), FIRST_SERVICE_UID, OWNER_ONLY_MODE),
+        **{path: (text, owners[PurePath(path).parts[0]], OWNER_ONLY_MODE) for path, text in key_ring.files().items()},
         f"{ARCHIVE_READER}/amqp_url": (
             _amqp_url(ARCHIVE_READER, passwords[ARCHIVE_READER], broker_host),
             ARCHIVE_READER_UID,
@@ -83,11 +80,6 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         database_url = _database_url(f"prebook_{service}", password, database_host)
         files[f"{service}/database_url"] = (database_url, uid, OWNER_ONLY_MODE)
         files[f"{service}/amqp_url"] = (_amqp_url(service, password, broker_host), uid, OWNER_ONLY_MODE)
-        files[f"{service}/signing_secrets"] = (",".join(signing_secrets[service]), uid, OWNER_ONLY_MODE)
-        caller_secrets = derive_caller_secrets(service, signing_secrets)
-        files[f"{service}/caller_secrets"] = (",".join(caller_secrets), uid, OWNER_ONLY_MODE)
-    operations_uid = FIRST_SERVICE_UID + PROCESSES.index(OPERATIONS)
-    files[f"{OPERATIONS}/operator_tokens"] = (f"{CONSOLE}={operator_token}", operations_uid, OWNER_ONLY_MODE)
     # A service can read what its supervisor reads, so a supervisor gets no token but the digest of its own.
     tokens = {service: _generate_password() for service in PROCESSES}
     for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):

@@ -85,6 +85,17 @@ def write_private_file(path: Path, text: str, owner: OsUser | None = None, mode:
     return path
 
 
+def replace_file(path: Path, text: str, *, mode: int = 0o400) -> None:
+    """Write a file that appears at once. It keeps owner and mode if it exists, and gets ``mode`` if it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    earlier = path.stat() if path.exists() else None
+    new = path.with_name(f".{path.name}.new")
+    write_private_file(new, text, mode=stat.S_IMODE(earlier.st_mode) if earlier else mode)
+    if earlier and (earlier.st_uid, earlier.st_gid) != (os.geteuid(), os.getegid()):
+        os.chown(new, earlier.st_uid, earlier.st_gid)
+    new.replace(path)
+
+
 def can_reach(path: Path, user: OsUser | None) -> bool:
     """Return whether a user may enter every parent of the path; /root, for one, is closed to other users."""
     if user is None:

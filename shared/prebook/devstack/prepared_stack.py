@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prebook.devstack.filesystem import make_private_dir
 from prebook.devstack.servers import Log
-from prebook.devstack.service_environment import SuiteOptions, process_specs
+from prebook.devstack.service_environment import SuiteOptions, process_specs, write_secrets
 from prebook.devstack.setup import admin_access, set_up
 from prebook.devstack.stack import Stack, start_stack
 
@@ -36,5 +36,6 @@ async def prepare_stack(log: Log, options: SuiteOptions, directory_name: str) ->
     async with start_stack(log, env) as stack:
         directory = make_private_dir(stack.data_dir / directory_name, None)
         await set_up(admin_access(stack, options.passwords), directory, log)
+        write_secrets(options, stack)
         environments = {spec.name: spec.env for spec in process_specs(options, stack, directory)}
         yield PreparedStack(stack, environments, directory)

@@ -5,22 +5,23 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
 from urllib.parse import urlsplit, urlunsplit
 
 from prebook.devstack.errors import UserError
+from prebook.devstack.filesystem import make_private_dir
+from prebook.devstack.key_ring import KeyRing, generate_key_ring, split_secrets, write_key_ring
 from prebook.devstack.ports import LOOPBACK
 from prebook.devstack.proxies.proxy import FaultProxy, HostPort
 from prebook.devstack.stack import Stack
 from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.supervisor.contract import ProcessSpec
-from prebook.flows import CONSOLE, OPERATIONS, PROCESSES, SERVICES
+from prebook.flows import CONSOLE, PROCESSES, SERVICES
 from prebook.messaging.addresses import ARCHIVE_READER, VHOST, broker_user
 from prebook.messaging.policy import read_policies
 from prebook.patterns.signature import generate_secret
 from prebook.runtime import paths
-from prebook.runtime.call_secrets import derive_caller_secrets
 from prebook.topology.access import ACCOUNTS
 
 ADMIN_SETTINGS = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
@@ -35,16 +36,13 @@ BROKER_NODE_CHOICES = ("1", "3")
 TRUE_VALUES = frozenset({"1", "true", "yes", "on"})
 Proxies = Mapping[str, FaultProxy]
 NO_PROXIES: Proxies = {}
+RIDER_CALLBACK_HOSTS = "PREBOOK_RIDER_CALLBACK_HOSTS"
+RIDER_CALLBACK_SECRETS = "PREBOOK_RIDER_CALLBACK_SECRETS"
 
 
 def generate_passwords() -> dict[str, str]:
     """Generate a random password for each service and for the archive reader, for this run only."""
     return {account: secrets.token_urlsafe(24) for account in ACCOUNTS}
-
-
-def generate_signing_secrets() -> dict[str, tuple[str, ...]]:
-    """Generate the secret by which each service and the console sign their calls, for this run only."""
-    return {caller: (generate_secret(),) for caller in (*PROCESSES, CONSOLE)}
 
 
 def read_broker_nodes(env: Mapping[str, str]) -> int:
@@ -91,10 +89,15 @@ class SuiteOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     """PREBOOK_* variables for every service; they override this process's own."""
     passwords: Mapping[str, str] = field(default_factory=generate_passwords, repr=False)
-    signing_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=generate_signing_secrets, repr=False)
-    operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    """Token by which the console uses operations."""
+    keys: KeyRing = field(default_factory=generate_key_ring, repr=False)
+    """Secrets of calls, and the console's token at operations. ``key_ring`` adds those of riders' callbacks."""
     control_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+
+    @property
+    def key_ring(self) -> KeyRing:
+        """Secrets that the services read from files, those of riders' callbacks included if they are set."""
+        given = {**os.environ, **self.settings}.get(RIDER_CALLBACK_SECRETS, "")
+        return replace(self.keys, rider_callbacks=split_secrets(given))
 
     @property
     def urls(self) -> dict[str, str]:
@@ -138,6 +141,16 @@ def proxy_upstreams(options: SuiteOptions, stack: Stack) -> dict[str, Sequence[H
         found[f"{service}-database"] = [_host_port(stack.database.url)]
         found[f"http-{service}"] = [_host_port(options.internal_urls[service])]
     return found
+
+
+def secrets_dir(stack: Stack) -> Path:
+    """Return the folder of the files that ``write_secrets`` writes."""
+    return stack.data_dir / "secrets"
+
+
+def write_secrets(options: SuiteOptions, stack: Stack) -> None:
+    """Write the files from which the services read their secrets; they are removed with the stack. Raises UserError."""
+    write_key_ring(make_private_dir(secrets_dir(stack), None), options.key_ring)
 
 
 def process_specs(
@@ -191,7 +204,7 @@ def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[s
 
 def rider_callback_settings(origin: str) -> dict[str, str]:
     """Return the settings by which booking may call a rider's system at ``origin``, with a secret of its own."""
-    return {"PREBOOK_RIDER_CALLBACK_HOSTS": origin, "PREBOOK_RIDER_CALLBACK_SECRETS": generate_secret()}
+    return {RIDER_CALLBACK_HOSTS: origin, RIDER_CALLBACK_SECRETS: generate_secret()}
 
 
 def _flow_limits() -> str:
@@ -215,7 +228,16 @@ def _service_environment(service: str, options: SuiteOptions, stack: Stack, prox
     password = options.passwords[service]
     database = _via_proxy(stack.database.url, proxies.get(f"{service}-database"))
     nodes = [_via_proxy(url, proxies.get(f"{service}-broker"), n) for n, url in enumerate(stack.broker.amqp_urls)]
-    rest = {k: v for k, v in os.environ.items() if k not in _variable_names((*ADMIN_SETTINGS, *SUPERVISOR_SETTINGS))}
+    given = {**os.environ, **options.settings}
+    rest = {k: v for k, v in given.items() if k not in _variable_names((*ADMIN_SETTINGS, *SUPERVISOR_SETTINGS))}
+    rest.pop(RIDER_CALLBACK_SECRETS, None)
+    if service != "booking":
+        rest.pop(RIDER_CALLBACK_HOSTS, None)  # the others call no rider's system, and have no secrets for it
+    secret_files = {
+        f"PREBOOK_{PurePath(path).name.upper()}_FILE": str(secrets_dir(stack) / path)
+        for path in options.key_ring.files()
+        if PurePath(path).parts[0] == service
+    }
     internal_urls = {n: _via_proxy(url, proxies.get(f"http-{n}")) for n, url in options.internal_urls.items()}
     return {
         "PREBOOK_COUPLINGS": str(paths.couplings_file()),
@@ -223,7 +245,7 @@ def _service_environment(service: str, options: SuiteOptions, stack: Stack, prox
         "PREBOOK_LOG_LEVEL": options.log_level,
         "PREBOOK_PEER_CONNECTION_SHARE": "1",  # all clients are on this machine, which is one peer
         **rest,
-        **options.settings,
+        **secret_files,
         **_url_variables("PREBOOK_INTERNAL_URL", internal_urls),
         "PREBOOK_HTTP_HOST": LOOPBACK,
         "PREBOOK_INTERNAL_HOST": LOOPBACK,
@@ -231,9 +253,6 @@ def _service_environment(service: str, options: SuiteOptions, stack: Stack, prox
         "PREBOOK_AMQP_URL": ",".join(
             _with_credentials(node, broker_user(service), password, path=f"/{VHOST}") for node in nodes
         ),
-        "PREBOOK_SIGNING_SECRETS": ",".join(options.signing_secrets[service]),
-        "PREBOOK_CALLER_SECRETS": ",".join(derive_caller_secrets(service, options.signing_secrets)),
-        **({"PREBOOK_OPERATOR_TOKENS": f"{CONSOLE}={options.operator_token}"} if service == OPERATIONS else {}),
         "PREBOOK_ALLOW_PLAN_OVERRIDE": str(options.allow_plan_override).lower(),
     }
 

@@ -11,7 +11,14 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.ports import LOOPBACK
 from prebook.devstack.proxies.proxy import open_proxies
 from prebook.devstack.servers import Log
-from prebook.devstack.service_environment import SuiteOptions, archive_url, process_specs, proxy_upstreams
+from prebook.devstack.service_environment import (
+    SuiteOptions,
+    archive_url,
+    process_specs,
+    proxy_upstreams,
+    secrets_dir,
+    write_secrets,
+)
 from prebook.devstack.setup import admin_access, set_up
 from prebook.devstack.stack import Stack, start_stack
 from prebook.devstack.suite_state import SuiteState, lock_home, write_suite_state
@@ -56,6 +63,7 @@ async def launch(home: Path, options: SuiteOptions, log: Log) -> AsyncIterator[R
         async with start_stack(log, broker_nodes=options.broker_nodes) as stack, supervise_servers(stack) as servers:
             await set_up(admin_access(stack, options.passwords), log_dir, log)
             async with open_proxies(proxy_upstreams(options, stack)) as proxies:
+                write_secrets(options, stack)
                 supervisor = Supervisor(process_specs(options, stack, log_dir, proxies))
                 control_app = create_control_app(supervisor, token_digest(options.control_token), servers, proxies)
                 log("services: starting")
@@ -79,14 +87,15 @@ def _suite_state(stack: Stack, options: SuiteOptions, log_dir: Path) -> SuiteSta
         internal_urls=options.internal_urls,
         control_url=f"http://{LOOPBACK}:{options.control_port}",
         control_token=options.control_token,
-        operator_token=options.operator_token,
+        operator_token=options.keys.console_tokens[0],
         management_url=broker.management_url,
         management_user=broker.user,
         management_password=broker.password,
         amqp_url=broker.amqp_url,
         archive_url=archive_url(options, stack),
         database_url=database.url,
-        signing_secrets=dict(options.signing_secrets),
+        signing_secrets=dict(options.keys.signing),
+        secrets_dir=str(secrets_dir(stack)),
         broker_pid=broker.pid,
         database_pid=database.pid,
         data_dir=str(stack.data_dir),

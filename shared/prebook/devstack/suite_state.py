@@ -4,11 +4,12 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from prebook.devstack.errors import UserError
-from prebook.devstack.filesystem import write_private_file
+from prebook.devstack.filesystem import replace_file, write_private_file
 from prebook.text_file import read_text
 
 STATE_FILE = "suite.json"
@@ -43,6 +44,8 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     """Active secrets by which each service, and the console, signs its calls to services."""
     broker_pid: int | None
     database_pid: int | None
+    secrets_dir: str
+    """Folder of the files from which the services read their secrets."""
     data_dir: str
     logs: str
 
@@ -76,6 +79,12 @@ def write_suite_state(home: Path, state: SuiteState) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def change_suite_state(home: Path, **changes: Any) -> None:
+    """Change fields of the state of the suite in this home. Raises UserError if none is running."""
+    changed = msgspec.structs.replace(read_suite_state(home), **changes)
+    replace_file(home / STATE_FILE, msgspec.json.format(msgspec.json.encode(changed)).decode())
 
 
 def read_suite_state(home: Path) -> SuiteState:

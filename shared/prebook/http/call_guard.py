@@ -29,12 +29,12 @@ ALLOW_CONSOLE = allow_callers(lambda _: (CONSOLE,))
 
 
 def guarded_routes(
-    routes: Sequence[BaseRouteHandler], keys: CallerKeys, on_refused: Callable[[CallRefusal], None]
+    routes: Sequence[BaseRouteHandler], keys: Callable[[], CallerKeys], on_refused: Callable[[CallRefusal], None]
 ) -> Router:
     """Return internal routes behind the guard.
 
-    ``keys``: active keys of each caller; ``on_refused`` counts refusals. Raises ValueError if a route does not declare
-    its callers with ``allow_callers``.
+    ``keys`` returns the active keys of each caller; ``on_refused`` counts refusals. Raises ValueError if a route does
+    not declare its callers with ``allow_callers``.
     """
     undeclared = [path for route in routes if _ALLOWED_CALLERS not in route.opt for path in sorted(route.paths)]
     if undeclared:
@@ -44,7 +44,7 @@ def guarded_routes(
         async def check(scope: Scope, receive: Receive, send: Send) -> None:
             request: Request[Any, Any, Any] = Request(scope, receive, send)
             try:
-                caller = await _authenticate(request, keys)
+                caller = await _authenticate(request, keys())
             except UnauthenticCall as error:
                 on_refused(error.reason)
                 raise Problem(401, "invalid_signature", f"{error}; sign the call as docs/guide.md describes") from None

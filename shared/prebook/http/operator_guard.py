@@ -8,7 +8,7 @@ Source: RFC 6750, Bearer Token Usage; OWASP, "Cross-Site Request Forgery Prevent
 
 import hmac
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,16 +23,18 @@ OPERATOR_HEADER = "prebook-operator"
 GUARD_STATUSES = (401, 403, 421)
 """Statuses of the guard's refusals, in addition to 415 for a body that is not JSON."""
 STATED_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z")
+OperatorTokens = Collection[tuple[str, str]]
+"""Names of operators and their tokens, several of an operator during a rotation."""
 _OPERATOR_KEY = "prebook_operator"
 TOKEN_HINT = "send the token of an operator (PREBOOK_OPERATOR_TOKENS): Authorization: Bearer <token>"  # noqa: S105 - a hint
 
 
 def guard_operator_routes(
-    routes: Sequence[ControllerRouterHandler], tokens: Mapping[str, str], hosts: Collection[str]
+    routes: Sequence[ControllerRouterHandler], tokens: Callable[[], OperatorTokens], hosts: Collection[str]
 ) -> Router:
     """Return routes behind the guard.
 
-    ``tokens``: token of each operator by name; without one every request is refused. ``hosts``: names in lower case,
+    ``tokens`` returns the active ones; without one every request is refused. ``hosts``: names in lower case,
     without ports, by which operators reach the service.
     """
 
@@ -41,7 +43,7 @@ def guard_operator_routes(
             request: Request[Any, Any, Any] = Request(scope)
             _check_host(request.headers.get("host", ""), hosts)
             _check_origin(request.headers.get("origin"), request.headers.get("host", ""))
-            name = _authenticate(request.headers.get("authorization", ""), tokens)
+            name = _authenticate(request.headers.get("authorization", ""), tokens())
             state: dict[str, Any] = scope  # type: ignore[assignment]  # Litestar's scope is a closed TypedDict
             state[_OPERATOR_KEY] = _operator(name, request.headers.get(OPERATOR_HEADER))
             require_json_body(request.method, request.headers.get("content-type", ""))
@@ -73,10 +75,10 @@ def _check_origin(origin: str | None, host: str) -> None:
         raise Problem(403, "foreign_origin", "web pages of other origins may not use this API")
 
 
-def _authenticate(authorization: str, tokens: Mapping[str, str]) -> str:
+def _authenticate(authorization: str, tokens: OperatorTokens) -> str:
     scheme, _, given = authorization.partition(" ")
     # Every token is compared, so that the time of the response does not depend on which one matches.
-    matches = [name for name, token in tokens.items() if hmac.compare_digest(given.strip().encode(), token.encode())]
+    matches = [name for name, token in tokens if hmac.compare_digest(given.strip().encode(), token.encode())]
     if scheme.lower() != "bearer" or not matches:
         raise Problem(401, "unauthorized", TOKEN_HINT, headers={"www-authenticate": "Bearer"})
     return matches[0]

@@ -77,8 +77,13 @@ class RiderCallbacks:
     """
 
     def __init__(
-        self, allowed_hosts: Collection[str], secrets: Sequence[str], *, clock: Callable[[], float] = unix_s
+        self,
+        allowed_hosts: Collection[str],
+        secrets: Callable[[], Sequence[str]],
+        *,
+        clock: Callable[[], float] = unix_s,
     ) -> None:
+        """``secrets`` returns the active secrets, each of which signs; ``clock``: Unix time in seconds."""
         self._allowed_hosts = allowed_hosts
         self._secrets = secrets
         self._clock = clock
@@ -93,7 +98,7 @@ class RiderCallbacks:
         """
         if not is_allowed_target(url, self._allowed_hosts):
             raise ForbiddenTarget(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_RIDER_CALLBACK_HOSTS")
-        headers = {"content-type": "application/json", **sign(self._secrets, message_id, int(self._clock()), body)}
+        headers = {"content-type": "application/json", **sign(self._secrets(), message_id, int(self._clock()), body)}
         receiver = self._receivers[origin_of(url)]
         receiver.check_available(time.monotonic())
         receiver.calls += 1

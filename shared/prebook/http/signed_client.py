@@ -14,17 +14,28 @@ class SignedHttpClient(HttpClient):
     """Signs calls and sends them by another client."""
 
     def __init__(
-        self, http: HttpClient, caller: str, secrets: Sequence[str], *, clock: Callable[[], float] = unix_s
+        self,
+        http: HttpClient,
+        caller: str,
+        secrets: Callable[[], Sequence[str]],
+        *,
+        clock: Callable[[], float] = unix_s,
     ) -> None:
-        """``secrets``: active secrets of the caller; ``clock``: Unix time in seconds."""
+        """``secrets`` returns the active secrets of the caller; ``clock``: Unix time in seconds."""
         self._http = http
-        self._signer = CallSigner(caller, secrets)
+        self._caller = caller
+        self._active_secrets = secrets
+        self._secrets = secrets()
+        self._signer = CallSigner(caller, self._secrets)
         self._clock = clock
 
     async def request(
         self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
     ) -> HttpResponse:
         """Send a signed request. ``path`` may have a query. Raises Unreachable, Undeliverable."""
+        if (secrets := self._active_secrets()) is not self._secrets:
+            self._secrets = secrets
+            self._signer = CallSigner(self._caller, secrets)
         signature = self._signer.sign(service, method, sent_target(path), headers, body, now_s=self._clock())
         return await self._http.request(
             method, service, path, headers={**headers, **signature}, body=body, timeout_s=timeout_s

@@ -81,7 +81,7 @@ def assemble(
 ) -> AssembledService[U]:
     """Connect a service's handlers and extensions to its ports."""
     waiters = ReplyWaiters()
-    http = SignedHttpClient(ports.http, service.name, settings.signing_secrets)
+    http = SignedHttpClient(ports.http, service.name, lambda: settings.signing_secrets)
     channels = build_channels(Transports(http, ports.publisher, policies, waiters))
     handlers = service.handlers(settings)
     dead_letters = DeadLetterPublisher(ports.publisher, observer)
@@ -114,7 +114,9 @@ def assemble(
         context=context,
         extensions=extensions,
         routes=extensions.routes,
-        internal_routes=[guarded_routes(internal_routes, caller_keys(settings), ports.on_refused_call)],
+        internal_routes=[
+            guarded_routes(internal_routes, lambda: caller_keys(settings.caller_secrets), ports.on_refused_call)
+        ],
         loops={
             "relay": lambda: ports.relay.run(gateway.dispatch),
             "deadlines": Deadlines(ports.pending_replies, gateway).run,

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from prebook.flows import callers_of
 from prebook.patterns.call_signature import CallerKeys, derive_secret
 from prebook.patterns.signature import key_of
-from prebook.runtime.settings import ServiceSettings, split_caller_secrets
+from prebook.runtime.settings import split_caller_secrets
 
 
 def derive_caller_secrets(receiver: str, signing_secrets: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -18,9 +19,10 @@ def derive_caller_secrets(receiver: str, signing_secrets: Mapping[str, Sequence[
     )
 
 
-def caller_keys(settings: ServiceSettings) -> CallerKeys:
-    """Return the keys by which a service verifies the calls of each caller."""
+@lru_cache
+def caller_keys(caller_secrets: tuple[str, ...]) -> CallerKeys:
+    """Return the keys by which a service verifies the calls of each caller, given its ``caller_secrets``."""
     keys: dict[str, list[bytes]] = defaultdict(list)
-    for caller, secret in split_caller_secrets(settings):
+    for caller, secret in split_caller_secrets(caller_secrets):
         keys[caller].append(key_of(secret))
     return dict(keys)

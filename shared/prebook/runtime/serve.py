@@ -40,6 +40,7 @@ from prebook.runtime.gauges import ProcessGauges, ProcessMetrics, provider_circu
 from prebook.runtime.loops import cancel_and_wait, run_every, run_forever
 from prebook.runtime.partitioned_queues import PartitionedQueues
 from prebook.runtime.retention import common_purges
+from prebook.runtime.secret_reload import RELOAD_INTERVAL_S, SecretReloader
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings, read_settings
 from prebook.runtime.telemetry import Telemetry
@@ -66,6 +67,7 @@ class ServiceProcess(Generic[W]):
     def __init__(self, service: Service[W], settings: ServiceSettings, policies: Policies) -> None:
         name = service.name
         self.metrics = ProcessMetrics()
+        self.secret_reloader = SecretReloader(settings)
         observer = Telemetry()
         self.engines = create_engines(name, settings.database_url)
         self.http = ServiceClient(
@@ -165,6 +167,7 @@ class ServiceProcess(Generic[W]):
             "lease_release": lambda: run_every(RELEASE_INTERVAL_S, self.outbox.release_orphaned),
             "purge": lambda: run_every(PURGE_INTERVAL_S, self.purger.purge_due),
             "loop_lag": self._measure_loop_lag,
+            "secret_reload": lambda: run_every(RELOAD_INTERVAL_S, self.secret_reloader.reload_changed),
             **self.partition_loops,
             **self.assembled.loops,
             **self.assembled.extensions.loops,

@@ -34,9 +34,14 @@ SECRET_FORMAT = (
     f"each is whsec_ and base64 of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, or text of at least {MIN_KEY_BYTES}"
 )
 
+RELOADABLE_SECRETS = ("signing_secrets", "caller_secrets", "operator_tokens", "rider_callback_secrets")
+"""Settings that are reloaded when their files change (``secret_reload``)."""
 
-class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+
+class ServiceSettings(msgspec.Struct, kw_only=True):
     """Each field is an environment variable: ``http_port`` is PREBOOK_HTTP_PORT (or PREBOOK_HTTP_PORT_FILE).
+
+    No field changes while the service runs but the secrets (``RELOADABLE_SECRETS``), which are read at every use.
 
     A field's description is its meaning in docs/reference/settings.md and in the error about a wrong value; its example
     is the expected format.
@@ -242,9 +247,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return {name: getattr(self, f"internal_url_{name}") for name in SERVICES}
 
     @property
-    def tokens_by_operator(self) -> Mapping[str, str]:
-        """Token of each operator."""
-        return {name: token for name, _, token in (entry.partition("=") for entry in self.operator_tokens)}
+    def tokens_of_operators(self) -> list[tuple[str, str]]:
+        """Name and token of operators; an operator has several tokens during a rotation."""
+        return [(name, token) for name, _, token in (entry.partition("=") for entry in self.operator_tokens)]
 
     def __repr__(self) -> str:
         return "ServiceSettings(<not printed: it holds secrets>)"
@@ -257,7 +262,9 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     """
     settings = environment.read(ServiceSettings, env)
     _require_valid_secrets("PREBOOK_SIGNING_SECRETS", settings.signing_secrets)
-    _require_valid_secrets("PREBOOK_CALLER_SECRETS", [secret for _, secret in split_caller_secrets(settings)])
+    _require_valid_secrets(
+        "PREBOOK_CALLER_SECRETS", [secret for _, secret in split_caller_secrets(settings.caller_secrets)]
+    )
     _require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
     if settings.http_port == settings.internal_port:
         raise BadSettings("PREBOOK_INTERNAL_PORT is that of PREBOOK_HTTP_PORT; the listeners need two ports")
@@ -278,9 +285,9 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     return settings, {name: _with_coupling_override(name, policies[name], env) for name in FLOWS}
 
 
-def split_caller_secrets(settings: ServiceSettings) -> list[tuple[str, str]]:
+def split_caller_secrets(caller_secrets: Sequence[str]) -> list[tuple[str, str]]:
     """Return caller and secret of each of ``caller_secrets``."""
-    return [(caller, secret) for caller, _, secret in (entry.partition("=") for entry in settings.caller_secrets)]
+    return [(caller, secret) for caller, _, secret in (entry.partition("=") for entry in caller_secrets)]
 
 
 def _require_valid_secrets(variable: str, secrets: Sequence[str]) -> None:

@@ -110,7 +110,7 @@ class World:
 
     def client_of(self, caller: str) -> HttpClient:
         """Return a client whose calls to the services' internal endpoints are signed by ``caller``."""
-        return SignedHttpClient(self.http, caller, (signing_secret_of(caller),))
+        return SignedHttpClient(self.http, caller, lambda: (signing_secret_of(caller),))
 
     async def execute(self, service: str, command: object, conversation_id: str, plan: Plan | None = None) -> None:
         """Run a command of a service, as its API does. ``plan``: the default plan of the policies if None."""

@@ -83,7 +83,9 @@ def build_app() -> Litestar:
     gateway = create_gateway("pricing", handlers, units, channels, policies, observer=observer)
     inbound = InboundGateway(gateway, units.messages, waiters, OwnedTasks())
     guarded = guarded_routes(
-        inbound_routes("pricing", inbound, policies), caller_keys(service_settings), ignore_refusal
+        inbound_routes("pricing", inbound, policies),
+        lambda: caller_keys(service_settings.caller_secrets),
+        ignore_refusal,
     )
     return create_internal_app("pricing", [guarded], missing_dependencies=nothing_missing, refresh_gauges=no_gauges)
 

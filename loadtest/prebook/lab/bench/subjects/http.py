@@ -83,7 +83,7 @@ async def open_suite_side(testbed: BenchTestbed, run_there: CoroutineRunner) -> 
     service_settings, policies = settings.read_settings({**env, "PREBOOK_INTERNAL_URL_PRICING": base_url(port)})
     http: ServiceClient = await run_there(construct(lambda: ServiceClient(service_settings.internal_urls)))
     booking, _ = settings.read_settings(testbed.envs["booking"])
-    channel = SyncApi(SignedHttpClient(http, "booking", booking.signing_secrets), policies, ReplyWaiters())
+    channel = SyncApi(SignedHttpClient(http, "booking", lambda: booking.signing_secrets), policies, ReplyWaiters())
     request = replace(fare_request("", conversation_id=""), plan=PLAN, reply_to="")
 
     async def call(number: int) -> None:
