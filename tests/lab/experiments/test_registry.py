@@ -177,6 +177,16 @@ def test_the_quick_size_can_be_changed_and_the_command_repeats_the_run(tmp_path:
     assert (again.size, again.seed) == (quick.size, quick.seed)
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda each: each.name)
+def test_every_option_of_an_experiment_accepts_its_full_size(experiment: Experiment[Any], tmp_path: Path) -> None:
+    words = [f"--{name.replace('_', '-')}={getattr(experiment.full, name)}" for name in experiment.option_names]
+    command = experiment_command(replace(experiment, measure=measure_nothing, prerequisites=()))
+    for arguments in ([], ["--quick", *words]):
+        done = CliRunner().invoke(command, ["--json", "--report", str(tmp_path), *arguments])
+        result = msgspec.json.decode(done.stdout, type=ExperimentResult)
+        assert msgspec.convert(result.size, type(experiment.full)) == experiment.full
+
+
 def test_an_inconclusive_law_about_time_fails_no_run() -> None:
     doubtful = msgspec.structs.replace(example_checks(ExampleSize(lost=2))[0], verdict=LawVerdict.INCONCLUSIVE)
     assert doubtful.problem == ""

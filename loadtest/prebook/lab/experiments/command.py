@@ -167,13 +167,12 @@ def describe(experiment: Experiment[Any]) -> dict[str, Any]:
 def experiment_command(experiment: Experiment[Any]) -> click.Command:
     """Return the command that runs one experiment, with an option for each part of its size."""
 
-    @click.pass_context
-    def callback(ctx: click.Context, /, *, quick: bool, seed: int, **given: Any) -> None:
+    def callback(*, quick: bool, seed: int, **given: Any) -> None:
         planned = registered_run(experiment, quick=quick, seed=seed)
         sizes = {name: given.pop(name) for name in experiment.option_names}
-        chosen = {name: value for name, value in sizes.items() if _is_given(ctx, name)}
+        chosen = {name: value for name, value in sizes.items() if value is not None}
         if chosen:
-            size = msgspec.structs.replace(planned.size, **chosen)
+            size = msgspec.convert({**msgspec.structs.asdict(planned.size), **chosen}, type(planned.size))
             experiment.check_size(size)
             planned = PlannedRun(experiment, size, seed, None)
         run_and_exit([planned], **given)
@@ -195,7 +194,7 @@ def size_parameter(experiment: Experiment[Any], name: str) -> click.Option:
     default = getattr(experiment.full, name)
     quick = getattr(experiment.quick, name)
     text = f"{option.help} [default: {default}; with --quick: {quick}]"
-    return click.Option([f"--{name.replace('_', '-')}", name], type=option.type, default=default, help=text)
+    return click.Option([f"--{name.replace('_', '-')}", name], type=option.type, help=text)
 
 
 def help_text(experiment: Experiment[Any]) -> str:

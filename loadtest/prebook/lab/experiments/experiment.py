@@ -76,7 +76,7 @@ class SizeOption:
     """Option of `prebook lab run` for the field ``name`` of a size."""
 
     name: str
-    type: click.IntRange | FiniteRange
+    type: click.IntRange | FiniteRange | click.Choice[str]
     help: str
 
 
@@ -104,6 +104,8 @@ class Experiment(Generic[S]):
     claims: tuple[str, ...]
     pattern: str = ""
     """Name of the pattern and its source; empty if the experiment shows no single pattern."""
+    code: str = ""
+    """File of the pattern's building block in the product; empty if the experiment shows no single pattern."""
     claim: str
     varies: str
     law: str

@@ -7,9 +7,29 @@ from prebook.lab.experiments.exactly_once.registration import EXACTLY_ONCE
 from prebook.lab.experiments.experiment import Experiment, Section
 from prebook.lab.experiments.ordering.registration import ORDER
 from prebook.lab.experiments.outbox_retention.registration import OUTBOX_RETENTION
+from prebook.lab.experiments.patterns.competing_consumers import COMPETING_CONSUMERS
+from prebook.lab.experiments.patterns.guaranteed_delivery import GUARANTEED_DELIVERY
+from prebook.lab.experiments.patterns.idempotent_receiver import IDEMPOTENT_RECEIVER
+from prebook.lab.experiments.patterns.message_expiration import MESSAGE_EXPIRATION
+from prebook.lab.experiments.patterns.process_manager import PROCESS_MANAGER
+from prebook.lab.experiments.patterns.publish_subscribe import PUBLISH_SUBSCRIBE
+from prebook.lab.experiments.patterns.wire_tap import WIRE_TAP
 from prebook.lab.experiments.poison.registration import POISON
 
-EXPERIMENTS: tuple[Experiment[Any], ...] = (ORDER, EXACTLY_ONCE, OUTBOX_RETENTION, POISON, CRASH_POINTS)
+EXPERIMENTS: tuple[Experiment[Any], ...] = (
+    WIRE_TAP,
+    IDEMPOTENT_RECEIVER,
+    COMPETING_CONSUMERS,
+    PUBLISH_SUBSCRIBE,
+    PROCESS_MANAGER,
+    MESSAGE_EXPIRATION,
+    GUARANTEED_DELIVERY,
+    ORDER,
+    EXACTLY_ONCE,
+    OUTBOX_RETENTION,
+    POISON,
+    CRASH_POINTS,
+)
 
 
 def find_experiments(section: Section | None) -> tuple[Experiment[Any], ...]:

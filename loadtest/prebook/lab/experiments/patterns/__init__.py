@@ -1,0 +1,1 @@
+"""Experiments with integration patterns of the suite. Source: Enterprise Integration Patterns (EIP)."""

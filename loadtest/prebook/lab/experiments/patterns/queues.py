@@ -1,0 +1,36 @@
+"""Queues and exchanges of the pattern experiments, with the limits of the suite's queues."""
+
+from prebook.flows import OFFER_SETTLED
+from prebook.lab.experiments.drawing import message_path
+from prebook.messaging import addresses
+from prebook.topology.model import union
+from prebook.topology.retry_and_dead_letter import with_retry_and_parking
+from prebook.topology.values import Binding, Exchange, Queue, Topology
+
+EVENT_KEY = addresses.event_routing_key(OFFER_SETTLED.name)
+"""Routing key of the messages of all pattern experiments at an exchange with subscriptions."""
+
+
+def direct_queue(arrangement: str, name: str, consumer: str) -> Topology:
+    """Return a queue to which the redelivery exchange routes by name."""
+    base = Topology(
+        exchanges=frozenset({Exchange(addresses.REDELIVER)}),
+        queues=frozenset({Queue(name, consumer=consumer)}),
+        bindings=frozenset({Binding(addresses.REDELIVER, name, name)}),
+    )
+    path = message_path(arrangement, OFFER_SETTLED.publisher, addresses.REDELIVER, name, consumer)
+    return with_retry_and_parking(base, ()) | path
+
+
+def subscriptions(arrangement: str, exchange: str, consumers: dict[str, str]) -> Topology:
+    """Return an exchange with a queue per subscriber. ``consumers``: queue -> consuming service."""
+    base = Topology(
+        exchanges=frozenset({Exchange(exchange)}),
+        queues=frozenset(Queue(name, consumer=consumer) for name, consumer in consumers.items()),
+        bindings=frozenset(Binding(exchange, EVENT_KEY, name) for name in consumers),
+    )
+    paths = (
+        message_path(arrangement, OFFER_SETTLED.publisher, exchange, name, consumer)
+        for name, consumer in consumers.items()
+    )
+    return with_retry_and_parking(base, ()) | union(paths)

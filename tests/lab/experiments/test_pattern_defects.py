@@ -1,0 +1,78 @@
+"""Seeded defects: a mistake with one message makes exactly its law fail, on real servers."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from prebook.lab.experiments.experiment import Experiment
+from prebook.lab.experiments.law import LawVerdict
+from prebook.lab.experiments.patterns import message_expiration, publish_subscribe, wire_tap
+from prebook.lab.experiments.patterns.competing_consumers import COMPETING_CONSUMERS
+from prebook.lab.experiments.patterns.guaranteed_delivery import DELIVERED, GUARANTEED_DELIVERY
+from prebook.lab.experiments.patterns.idempotent_receiver import IDEMPOTENT_RECEIVER
+from prebook.lab.experiments.patterns.process_manager import PROCESS_MANAGER, SAME_OUTCOME
+from prebook.lab.experiments.patterns.receiver import SeededDefect
+from prebook.lab.experiments.patterns.size import NO_DUPLICATE, NO_LOSS
+from prebook.lab.experiments.registry import EXPERIMENTS
+from prebook.lab.experiments.result import ExperimentResult, ExperimentStatus
+from prebook.lab.experiments.runner import PlannedRun, run_planned
+
+TIMEOUT_S = 1_200.0
+pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(TIMEOUT_S)]
+
+
+@dataclass(frozen=True)
+class SeededRun:
+    """An experiment with a defect, and the law that it breaks."""
+
+    experiment: Experiment[Any]
+    defect: SeededDefect
+    law: str
+
+
+SEEDED_RUNS = (
+    SeededRun(wire_tap.WIRE_TAP, SeededDefect.LOSE, wire_tap.TAPPED),
+    SeededRun(IDEMPOTENT_RECEIVER, SeededDefect.LOSE, NO_LOSS),
+    SeededRun(IDEMPOTENT_RECEIVER, SeededDefect.DOUBLE, NO_DUPLICATE),
+    SeededRun(COMPETING_CONSUMERS, SeededDefect.LOSE, NO_LOSS),
+    SeededRun(COMPETING_CONSUMERS, SeededDefect.DOUBLE, NO_DUPLICATE),
+    SeededRun(publish_subscribe.PUBLISH_SUBSCRIBE, SeededDefect.LOSE, publish_subscribe.NO_MISS),
+    SeededRun(publish_subscribe.PUBLISH_SUBSCRIBE, SeededDefect.DOUBLE, publish_subscribe.NO_REPEAT),
+    SeededRun(PROCESS_MANAGER, SeededDefect.LOSE, SAME_OUTCOME),
+    SeededRun(message_expiration.MESSAGE_EXPIRATION, SeededDefect.LOSE, message_expiration.ACCOUNTED),
+    SeededRun(GUARANTEED_DELIVERY, SeededDefect.LOSE, DELIVERED),
+)
+
+
+@pytest.fixture(scope="module")
+def results() -> list[ExperimentResult]:
+    planned = [
+        PlannedRun(each.experiment, msgspec.structs.replace(each.experiment.quick, defect=each.defect), 7, TIMEOUT_S)
+        for each in SEEDED_RUNS
+    ]
+
+    async def run_all() -> list[ExperimentResult]:
+        async with aclosing(run_planned(planned, lambda _: None)) as measured:
+            return [result async for result in measured]
+
+    return asyncio.run(run_all())
+
+
+def test_every_experiment_that_can_be_broken_is_broken() -> None:
+    breakable = {each.name for each in EXPERIMENTS if "defect" in each.option_names}
+    assert breakable == {each.experiment.name for each in SEEDED_RUNS}
+
+
+@pytest.mark.parametrize(
+    "number", range(len(SEEDED_RUNS)), ids=lambda n: f"{SEEDED_RUNS[n].experiment.name}-{SEEDED_RUNS[n].defect}"
+)
+def test_a_seeded_defect_makes_exactly_its_law_fail(number: int, results: list[ExperimentResult]) -> None:
+    seeded = SEEDED_RUNS[number]
+    result = results[number]
+    assert result.status is ExperimentStatus.FAILED, result.problems
+    assert [check.law for check in result.checks if not check.is_as_expected] == [seeded.law]
+    assert all(check.verdict is LawVerdict.VIOLATED for check in result.checks if check.expected is LawVerdict.VIOLATED)

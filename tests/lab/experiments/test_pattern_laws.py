@@ -1,0 +1,106 @@
+"""Laws of the pattern experiments on counts made by hand. No server."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from prebook.booking.domain.booking import Booking
+from prebook.contracts.ride import BookingState
+from prebook.lab.experiments.experiment import Experiment, Section
+from prebook.lab.experiments.law import LawVerdict
+from prebook.lab.experiments.patterns.booking_receiver import BookingStep, apply_step
+from prebook.lab.experiments.patterns.process_manager import Arrangement, outcome_check
+from prebook.lab.experiments.patterns.publish_subscribe import NO_MISS, NO_REPEAT, miss_check, repeat_check
+from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, id_of, message, message_names
+from prebook.lab.experiments.patterns.size import NO_DUPLICATE, NO_LOSS, effect_checks
+from prebook.lab.experiments.registry import find_experiments
+from prebook.messaging.codec import decode
+from prebook.messaging.headers import MESSAGE_ID_HEADER
+
+ROOT = Path(__file__).parents[3]
+NAMES = message_names(3)
+A, B, C = NAMES
+
+
+@pytest.mark.parametrize(
+    ("counts", "violated"),
+    [
+        ({A: 1, B: 1, C: 1}, []),
+        ({A: 1, B: 1, C: 1, "another": 2}, []),
+        ({A: 1, B: 1}, [NO_LOSS]),
+        ({A: 1, B: 2, C: 1}, [NO_DUPLICATE]),
+        ({A: 3, B: 1}, [NO_LOSS, NO_DUPLICATE]),
+    ],
+)
+def test_lost_and_doubled_messages_violate_a_law_each(counts: Mapping[str, int], violated: list[str]) -> None:
+    assert [check.law for check in effect_checks("right", NAMES, counts) if check.problem] == violated
+
+
+def received(**changes: Counter[str]) -> dict[str, Counter[str]]:
+    return {service: Counter(NAMES) for service in RECEIVER_SERVICES} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "violated"),
+    [
+        ({}, []),
+        ({"pricing": Counter([A, B])}, [NO_MISS]),
+        ({"pricing": Counter([A, B, C, C])}, [NO_REPEAT]),
+        ({"pricing": Counter([A, B, B])}, [NO_MISS, NO_REPEAT]),
+    ],
+)
+def test_missed_and_repeated_events_violate_a_law_each(changes: dict[str, Counter[str]], violated: list[str]) -> None:
+    got = received(**changes)
+    checks = [miss_check("right", NAMES, got, LawVerdict.HELD), repeat_check("right", got)]
+    assert [check.law for check in checks if check.problem] == violated
+
+
+def test_events_that_are_shared_out_are_missed_by_every_subscriber() -> None:
+    shared = {service: Counter([name]) for service, name in zip(RECEIVER_SERVICES, NAMES, strict=True)}
+    check = miss_check("wrong", NAMES, shared, LawVerdict.VIOLATED)
+    assert (check.left.value, check.problem) == (6, "")
+
+
+def test_messages_can_be_decoded_and_have_ids_of_their_run() -> None:
+    wire = message(A, "a run, of its own", "f00d")
+    assert decode(wire).conversation_id == A
+    assert wire.headers[MESSAGE_ID_HEADER] == id_of(A, "a run, of its own", "f00d") != id_of(A, "another", "f00d")
+
+
+@pytest.mark.parametrize("experiment", find_experiments(Section.PATTERNS), ids=lambda each: each.name)
+def test_a_pattern_names_its_source_and_its_building_block(experiment: Experiment[Any]) -> None:
+    assert "(EIP)" in experiment.pattern
+    assert (ROOT / experiment.code).is_file()
+    assert experiment.wrong_way
+    assert experiment.topology.arrows
+
+
+def apply_steps(booking_id: str, *steps: BookingStep) -> Booking | None:
+    booking: Booking | None = None
+    for step in steps:
+        booking = apply_step(booking_id, step, booking)
+        booking = msgspec.json.decode(msgspec.json.encode(booking), type=Booking) if booking else None
+    return booking
+
+
+def test_a_booking_whose_steps_all_arrive_is_confirmed_also_if_one_is_repeated() -> None:
+    confirmed = apply_steps("booking-0007", *BookingStep)
+    assert confirmed
+    assert confirmed.state is BookingState.CONFIRMED
+    repeated = apply_steps("booking-0007", BookingStep.START, BookingStep.FARE, BookingStep.FARE, BookingStep.DRIVER)
+    assert repeated == confirmed
+
+
+def test_a_reply_to_an_unknown_booking_has_no_effect() -> None:
+    assert apply_steps("booking-0007", BookingStep.FARE, BookingStep.DRIVER) is None
+
+
+def test_processes_with_another_state_or_none_violate_the_law() -> None:
+    expected = {"a": ("confirmed", 1000, "d"), "b": ("confirmed", 1001, "e"), "c": ("confirmed", 1002, "f")}
+    found = {"a": ("confirmed", 1000, "d"), "b": ("requested", None, None)}
+    assert outcome_check(Arrangement.DATABASE, expected, expected, LawVerdict.HELD).problem == ""
+    assert outcome_check(Arrangement.DATABASE, expected, found, LawVerdict.HELD).left.value == 2
