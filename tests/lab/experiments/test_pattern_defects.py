@@ -16,6 +16,7 @@ from prebook.lab.experiments.patterns.guaranteed_delivery import DELIVERED, GUAR
 from prebook.lab.experiments.patterns.idempotent_receiver import IDEMPOTENT_RECEIVER
 from prebook.lab.experiments.patterns.process_manager import PROCESS_MANAGER, SAME_OUTCOME
 from prebook.lab.experiments.patterns.receiver import SeededDefect
+from prebook.lab.experiments.patterns.return_address import ANSWERED, RETURN_ADDRESS
 from prebook.lab.experiments.patterns.size import NO_DUPLICATE, NO_LOSS
 from prebook.lab.experiments.registry import EXPERIMENTS
 from prebook.lab.experiments.result import ExperimentResult, ExperimentStatus
@@ -42,6 +43,7 @@ SEEDED_RUNS = (
     SeededRun(COMPETING_CONSUMERS, SeededDefect.DOUBLE, NO_DUPLICATE),
     SeededRun(publish_subscribe.PUBLISH_SUBSCRIBE, SeededDefect.LOSE, publish_subscribe.NO_MISS),
     SeededRun(publish_subscribe.PUBLISH_SUBSCRIBE, SeededDefect.DOUBLE, publish_subscribe.NO_REPEAT),
+    SeededRun(RETURN_ADDRESS, SeededDefect.LOSE, ANSWERED),
     SeededRun(PROCESS_MANAGER, SeededDefect.LOSE, SAME_OUTCOME),
     SeededRun(message_expiration.MESSAGE_EXPIRATION, SeededDefect.LOSE, message_expiration.ACCOUNTED),
     SeededRun(GUARANTEED_DELIVERY, SeededDefect.LOSE, DELIVERED),

@@ -15,6 +15,7 @@ from prebook.lab.experiments.law import LawVerdict
 from prebook.lab.experiments.patterns.booking_receiver import BookingStep, apply_step
 from prebook.lab.experiments.patterns.process_manager import Arrangement, outcome_check
 from prebook.lab.experiments.patterns.publish_subscribe import NO_MISS, NO_REPEAT, miss_check, repeat_check
+from prebook.lab.experiments.patterns.return_address import ANSWERED, MATCHED, OWN, answer_check, reply_checks
 from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, id_of, message, message_names
 from prebook.lab.experiments.patterns.size import NO_DUPLICATE, NO_LOSS, effect_checks
 from prebook.lab.experiments.registry import find_experiments
@@ -104,3 +105,20 @@ def test_processes_with_another_state_or_none_violate_the_law() -> None:
     found = {"a": ("confirmed", 1000, "d"), "b": ("requested", None, None)}
     assert outcome_check(Arrangement.DATABASE, expected, expected, LawVerdict.HELD).problem == ""
     assert outcome_check(Arrangement.DATABASE, expected, found, LawVerdict.HELD).left.value == 2
+
+
+@pytest.mark.parametrize(
+    ("pairs", "violated"),
+    [
+        ([("booking-0000", "booking-0000"), ("booking-0001", "booking-0001")], []),
+        ([("booking-0000", "booking-0001"), ("booking-0001", "booking-0000")], [MATCHED]),
+        ([("booking-0000", "matching-0000"), ("booking-0001", "booking-0001")], [OWN, MATCHED]),
+        ([("booking-0000", "booking-0000")], [ANSWERED]),
+    ],
+)
+def test_strayed_mismatched_and_missing_replies_violate_a_law_each(
+    pairs: list[tuple[str, str]], violated: list[str]
+) -> None:
+    replies = {"booking": pairs}
+    checks = [*reply_checks("right", replies, LawVerdict.HELD), answer_check("right", replies, 2)]
+    assert [check.law for check in checks if check.problem] == violated

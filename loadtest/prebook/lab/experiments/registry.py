@@ -13,6 +13,7 @@ from prebook.lab.experiments.patterns.idempotent_receiver import IDEMPOTENT_RECE
 from prebook.lab.experiments.patterns.message_expiration import MESSAGE_EXPIRATION
 from prebook.lab.experiments.patterns.process_manager import PROCESS_MANAGER
 from prebook.lab.experiments.patterns.publish_subscribe import PUBLISH_SUBSCRIBE
+from prebook.lab.experiments.patterns.return_address import RETURN_ADDRESS
 from prebook.lab.experiments.patterns.wire_tap import WIRE_TAP
 from prebook.lab.experiments.poison.registration import POISON
 
@@ -21,6 +22,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     IDEMPOTENT_RECEIVER,
     COMPETING_CONSUMERS,
     PUBLISH_SUBSCRIBE,
+    RETURN_ADDRESS,
     PROCESS_MANAGER,
     MESSAGE_EXPIRATION,
     GUARANTEED_DELIVERY,

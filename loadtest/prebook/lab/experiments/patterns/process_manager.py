@@ -26,7 +26,7 @@ from prebook.topology.model import union
 
 
 class Arrangement(StrEnum):
-    """Where the process manager keeps the state of its processes, and whether it is killed."""
+    """Place of the state of the processes, and whether the process manager is killed."""
 
     UNDISTURBED = "state in the database, undisturbed"
     DATABASE = "state in the database, killed"
@@ -92,13 +92,13 @@ async def _run_bookings(
         else "",
     )
     started, priced, matched = ([step_name(booking, step) for booking in bookings] for step in BookingStep)
-    async with site.receivers(spec, run_receiver=booking_receiver.run) as (process,):
+    async with site.processes(booking_receiver.run, spec) as (process,):
         await site.publish(addresses.REDELIVER, queue, [*started, *priced], arrangement)
         await site.wait_for_effects(arrangement, priced, site.random.uniform(0.2, 0.6) if is_killed else 1.0)
         if is_killed:
             process.kill()
             process.join()
-    async with site.receivers(spec, run_receiver=booking_receiver.run):
+    async with site.processes(booking_receiver.run, spec):
         await site.publish(addresses.REDELIVER, queue, [*matched, LAST], arrangement)
         await site.wait_for_effects(arrangement, [LAST], 1.0)
     rows = await site.database.fetch(SELECT_OUTCOMES, arrangement)

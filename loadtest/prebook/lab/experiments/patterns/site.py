@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import aio_pika
 import asyncpg
@@ -32,10 +32,10 @@ from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import message_id
 from prebook.rabbit.publisher import RabbitPublisher
 
-SpecT = TypeVar("SpecT", bound=ReceiverSpec)
+SpecT = TypeVar("SpecT", bound="WaitableSpec")
 WAIT_TIMEOUT_S = 120.0
 """Seconds within which a condition is met unless something hangs; far longer than on an idle machine."""
-QUIET_S = 5.0
+QUIET_S = 10.0
 PUBLISH_BATCH_SIZE = 50
 RECEIVER_SERVICES = ("matching", "pricing", "notification")
 """Services that receivers act as, each with an inbox of its own."""
@@ -49,6 +49,24 @@ SELECT_EFFECTS = " UNION ALL ".join(
 )
 
 
+class WaitableSpec(Protocol):
+    """Arguments of a process that says when it consumes."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process has said that it consumes."""
+        ...
+
+    @property
+    def log_file(self) -> str:
+        """Path of the file for stdout and stderr."""
+        ...
+
+    def clear_ready(self) -> None:
+        """Forget an ended process."""
+        ...
+
+
 @dataclass(frozen=True)
 class Effect:
     """Effect of a message at a receiver, with the time of the database."""
@@ -56,6 +74,21 @@ class Effect:
     receiver: str
     message: str
     at: datetime
+
+
+class QuietPeriod:
+    """Period in which a count does not change: a sign that what is missing will not come."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._since_s = time.monotonic()
+
+    def is_over(self, count: int) -> bool:
+        """Return whether ``count`` has been the same for QUIET_S seconds."""
+        if count != self._count:
+            self._count = count
+            self._since_s = time.monotonic()
+        return time.monotonic() - self._since_s > QUIET_S
 
 
 class PatternSite:
@@ -104,16 +137,20 @@ class PatternSite:
         )
 
     @asynccontextmanager
-    async def receivers(
-        self, *specs: SpecT, run_receiver: Callable[[SpecT], None] = receiver.run
-    ) -> AsyncIterator[list[ForkServerProcess]]:
+    async def receivers(self, *specs: ReceiverSpec) -> AsyncIterator[list[ForkServerProcess]]:
         """Run a receiver process per spec while the block runs, which starts once all are ready. Raises UserError."""
-        with start_forked(run_receiver, specs) as processes:
+        async with self.processes(receiver.run, *specs) as processes:
+            yield processes
+
+    @asynccontextmanager
+    async def processes(self, run: Callable[[SpecT], None], *specs: SpecT) -> AsyncIterator[list[ForkServerProcess]]:
+        """Run a process per spec while the block runs, which starts once all are ready. Raises UserError."""
+        with start_forked(run, specs) as processes:
 
             async def are_ready() -> bool:
                 return all(spec.is_ready for spec in specs)
 
-            await self.wait_until(are_ready, "the receivers", specs)
+            await self.wait_until(are_ready, "the processes", specs)
             yield processes
         for spec in specs:
             spec.clear_ready()
@@ -151,19 +188,14 @@ class PatternSite:
 
         Where a message is lost, wait until ``queue`` is empty and no effect has been added for QUIET_S seconds.
         """
-        settled = 0
-        since_s = time.monotonic()
+        quiet = QuietPeriod()
 
         async def is_settled() -> bool:
-            nonlocal settled, since_s
             effects = await self.read_effects(run)
             handled = {each.message for each in effects if receiver in ("", each.receiver)}
-            if len(handled) != settled:
-                settled = len(handled)
-                since_s = time.monotonic()
             if handled.issuperset(names):
                 return True
-            return time.monotonic() - since_s > QUIET_S and not await self.count_ready(queue)
+            return quiet.is_over(len(handled)) and not await self.count_ready(queue)
 
         await self.wait_until(is_settled, f"{run}: the effects of {len(names)} messages")
 
@@ -177,7 +209,7 @@ class PatternSite:
             await channel.close()
 
     async def wait_until(
-        self, condition: Callable[[], Awaitable[bool]], subject: str, specs: Sequence[ReceiverSpec] = ()
+        self, condition: Callable[[], Awaitable[bool]], subject: str, specs: Sequence[WaitableSpec] = ()
     ) -> None:
         """Wait until ``condition`` holds. Raises UserError, with the ends of the receivers' logs."""
         try:
