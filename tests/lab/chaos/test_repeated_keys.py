@@ -6,12 +6,13 @@ import msgspec
 import pytest
 
 from prebook.lab.chaos.judge import judge
-from prebook.lab.chaos.repeated_keys import Repetition, merge_attempts, running_until
+from prebook.lab.chaos.repeated_keys import Repetition, contract_violations, merge_attempts, running_until
 from prebook.lab.load.samples import Sample
 from tests.lab.chaos.evidence_builder import RunRecords, flawless_run, repeated
 from tests.lab.ledger.accounts_builder import at, sample
 
 FIRST = flawless_run().samples[0]
+BOOKING = "bk_one_way_0"
 REUSED = "idempotency_key_reused"
 
 
@@ -63,16 +64,20 @@ def test_409_is_permitted_only_while_the_first_request_is_running() -> None:
     assert "answered with 409" in found
 
 
-def test_a_ride_that_calls_at_once_may_be_accepted_before_its_request_ends() -> None:
-    def may_run(label: str, status: int, after_s: float) -> bool:
-        ride = sample(0, label=label, status=status)
-        until = running_until(ride, [])
+def test_a_ride_that_calls_at_once_may_be_accepted_late_before_its_request_ends() -> None:
+    def may_run(
+        label: str, status: int, after_s: float, *, response_s: float = 8.0, is_disturbed: bool = False
+    ) -> bool:
+        ride = msgspec.structs.replace(sample(0, label=label, status=status), response_ms=response_s * 1e3)
+        until = running_until(ride, [], is_disturbed=is_disturbed)
         return until is not None and ride.intended_at + timedelta(seconds=after_s) <= until
 
     assert may_run("sync_api", 202, 9.0)
     assert not may_run("sync_api", 202, 20.0)
     assert not may_run("sync_api", 201, 9.0)
     assert not may_run("one_way", 202, 9.0)
+    assert not may_run("sync_api", 202, 9.0, response_s=0.1), "its response has been stored"
+    assert may_run("sync_api", 202, 9.0, response_s=0.1, is_disturbed=True)
 
 
 @pytest.mark.parametrize("status", [400, 404, 422, 500, 502])
@@ -84,7 +89,7 @@ def test_the_same_body_is_never_refused_as_wrong(status: int) -> None:
 @pytest.mark.parametrize("status", [429, 503, None])
 @pytest.mark.parametrize("is_same_body", [True, False])
 def test_a_repetition_may_be_refused_for_load_or_get_no_response(status: int | None, is_same_body: bool) -> None:
-    assert not breaches(repeated(FIRST, is_same_body=is_same_body, status=status))
+    assert not list(contract_violations(FIRST, [repeated(FIRST, is_same_body=is_same_body, status=status)], [BOOKING]))
 
 
 def first(status: int | None) -> Sample:

@@ -6,7 +6,7 @@ import pytest
 from prebook.lab.chaos.database import PhantomEffect
 from prebook.lab.chaos.evidence import Cancellation
 from prebook.lab.chaos.judge import judge
-from tests.lab.chaos.evidence_builder import CONFIRMED, RunRecords, flawless_run
+from tests.lab.chaos.evidence_builder import CONFIRMED, FAULT, RunRecords, flawless_run
 from tests.lab.ledger.accounts_builder import at, refused
 
 ONE = "bk_one_way_0"
@@ -24,9 +24,9 @@ def with_response(run: RunRecords, **changes: object) -> RunRecords:
 
 def with_cancellation(run: RunRecords, status: int | None, *, cancelled: bool = False) -> RunRecords:
     states = (*CONFIRMED, "cancelled") if cancelled else CONFIRMED
-    return run.with_changes(cancellations=[Cancellation(ONE, at(2.0), status)]).with_database_changes(
-        histories={**run.database.histories, ONE: states}
-    )
+    return run.with_changes(
+        cancellations=[Cancellation(ONE, at(2.0), status, answered_at=at(2.5))]
+    ).with_database_changes(histories={**run.database.histories, ONE: states})
 
 
 def test_a_response_that_names_another_booking_fails_the_run() -> None:
@@ -67,10 +67,43 @@ def test_a_cancellation_has_no_other_answer(status: int) -> None:
 
 @pytest.mark.parametrize("status", [503, None])
 @pytest.mark.parametrize("cancelled", [True, False])
-def test_a_cancellation_without_an_answer_may_have_taken_effect(status: int | None, cancelled: bool) -> None:
-    assert "cancel" not in defects_found(with_cancellation(flawless_run(), status, cancelled=cancelled)).replace(
-        "states requested, priced, matched, confirmed, cancelled", ""
+def test_a_cancellation_without_an_answer_may_have_taken_effect_if_a_fault_can_have_caused_that(
+    status: int | None, cancelled: bool
+) -> None:
+    run = with_cancellation(flawless_run(), status, cancelled=cancelled)
+    assert f"a cancellation got {status or 'no response'}, and no injected fault" in defects_found(run)
+    fault = msgspec.structs.replace(FAULT, name="pause_booking", at_s=1.0)
+    assert "cancellation" not in defects_found(run.with_changes(faults=[fault]))
+    elsewhere = msgspec.structs.replace(FAULT, name="pause_notification", at_s=1.0)
+    assert "cancellation" in defects_found(run.with_changes(faults=[elsewhere]))
+
+
+def with_named(run: RunRecords, status: int = 202, **named: object) -> RunRecords:
+    """Let the first response name a state or a fare of its own."""
+    return with_response(run, status=status, **{f"named_{name}": value for name, value in named.items()})
+
+
+def test_a_response_names_a_state_that_the_booking_has_had() -> None:
+    assert "names the state rejected, but the booking's states are requested, priced" in defects_found(
+        with_named(flawless_run(), 201, state="rejected")
     )
+    assert "names the state None" in defects_found(with_named(flawless_run(), state=None))
+    assert not defects_found(with_named(flawless_run(), state="priced", fare_cents=1000))
+
+
+def test_201_names_a_settled_state_and_202_an_open_one() -> None:
+    confirmed = {"state": "confirmed", "fare_cents": 1000}
+    assert not defects_found(with_named(flawless_run(), 201, **confirmed))
+    assert "status 202 names the state confirmed" in defects_found(with_named(flawless_run(), 202, **confirmed))
+    assert "status 201 names the state priced" in defects_found(
+        with_named(flawless_run(), 201, state="priced", fare_cents=1000)
+    )
+
+
+@pytest.mark.parametrize(("state", "fare_cents"), [("confirmed", 1), ("confirmed", None), ("requested", 1)])
+def test_a_response_names_the_fare_of_the_booking(state: str, fare_cents: int | None) -> None:
+    run = with_named(flawless_run(), 201 if state == "confirmed" else 202, state=state, fare_cents=fare_cents)
+    assert f"names a fare of {fare_cents} cents, but the fare is 1000 cents" in defects_found(run)
 
 
 def test_a_booking_that_nobody_cancelled_stays() -> None:

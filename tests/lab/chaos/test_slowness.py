@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 from aiohttp import web
 
-from prebook.lab.chaos.slowness import SlownessProbe
+from prebook.lab.chaos.slowness import MACHINE, MAX_LOAD_PER_CORE, SlownessProbe
 from prebook.lab.load.generator import open_session
+from tests.lab.ledger.accounts_builder import START
 from tests.lab.stub_suite import StubSuite, serve_stub
 
 
@@ -23,6 +24,16 @@ class UnreadySuite(StubSuite):
     @property
     def routes(self) -> Mapping[tuple[str, str], Callable[[web.Request], Awaitable[web.StreamResponse]]]:
         return {**super().routes, ("GET", "/readyz"): self.check}
+
+
+async def test_more_processes_than_the_cores_can_run_show_an_overloaded_machine() -> None:
+    async with open_session() as session:
+        probe = SlownessProbe(session, {})
+        probe.record_load(2 * MAX_LOAD_PER_CORE, 2, START)
+        assert not probe.slow
+        probe.record_load(2 * MAX_LOAD_PER_CORE + 0.1, 2, START)
+    (period,) = probe.slow
+    assert (period.service, period.started_at) == (MACHINE, START)
 
 
 async def test_slow_and_refused_checks_are_kept_and_quick_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

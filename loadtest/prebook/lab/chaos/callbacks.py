@@ -108,11 +108,20 @@ def outcome_defect(callback: ReceivedCallback, states: Sequence[str]) -> str:
 def booking_violations(
     booking: str, states: Sequence[str], callbacks: Sequence[ReceivedCallback]
 ) -> Iterator[Violation]:
-    """Yield the violations of one booking: a settled state without a report, or reports that go backwards."""
-    reported = {callback.outcome for callback in callbacks}
+    """Yield the violations of one booking: a settled state without a report, several reports, or some out of order.
+
+    Repetitions of one report have one message id, by which its receiver recognises them.
+    """
+    ids: dict[str, set[str]] = {}
+    for callback in callbacks:
+        ids.setdefault(callback.outcome, set()).add(callback.message_id)
     for state in states:
-        if state in SETTLED_STATES and state not in reported:
+        if state in SETTLED_STATES and state not in ids:
             yield Violation(ViolationKind.LOST, booking, f"{state}, but no callback told the rider's system so")
+    for outcome, reports in ids.items():
+        if len(reports) > 1:
+            detail = f"{len(reports)} callbacks with ids of their own told the rider's system that it is {outcome}"
+            yield Violation(ViolationKind.DUPLICATED, booking, detail)
     newest = -1
     for callback in callbacks:
         position = states.index(callback.outcome)

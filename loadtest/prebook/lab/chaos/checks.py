@@ -9,12 +9,17 @@ from prebook.contracts.ride import SETTLED_STATES, BookingState
 from prebook.lab.chaos.callbacks import find_callback_violations
 from prebook.lab.chaos.database import DriverAssignment
 from prebook.lab.chaos.evidence import Evidence
-from prebook.lab.chaos.response_checks import check_cancellations, check_repeated_keys, check_statuses
+from prebook.lab.chaos.message_checks import check_expiries, check_offers, check_receipts, check_send_order
+from prebook.lab.chaos.response_checks import (
+    check_accepting_responses,
+    check_cancellations,
+    check_repeated_keys,
+    check_statuses,
+)
 from prebook.lab.chaos.unanswered_checks import (
     check_ends,
-    check_offers,
-    check_receipts,
     check_silence,
+    check_uncertain_cancellations,
     check_uncertain_refusals,
 )
 from prebook.lab.chaos.violations import Violation, ViolationKind
@@ -168,13 +173,6 @@ def check_phantoms(evidence: Evidence) -> Iterator[Violation]:
         yield Violation(ViolationKind.CONTRADICTORY, phantom.booking_id, detail)
 
 
-def check_send_order(evidence: Evidence) -> Iterator[Violation]:
-    """Every relay sent the messages of one ordering key and route in the order of their insertion."""
-    for trace in evidence.database.overtaken:
-        detail = f"{trace.service} sent {trace.message_id} before an earlier message of its ordering key"
-        yield Violation(ViolationKind.MISORDERED, trace.booking_id, detail)
-
-
 def ledger_rows(evidence: Evidence) -> Iterable[LedgerEntry]:
     """Return booking's ledger entry of every ride that has one."""
     return (account.row for account in evidence.reconciliation.accounts if account.row)
@@ -200,11 +198,14 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     check_callbacks,
     check_phantoms,
     check_statuses,
+    check_accepting_responses,
     check_cancellations,
     check_repeated_keys,
     check_silence,
     check_uncertain_refusals,
+    check_uncertain_cancellations,
     check_ends,
     check_receipts,
+    check_expiries,
     check_offers,
 )

@@ -46,6 +46,10 @@ SELECT_PENDING = """
 SELECT_ABANDONED = """
     SELECT conversation_id, message_id, coalesce(last_error, '') AS error FROM {0}.outbox
     WHERE conversation_id = ANY($1) AND state NOT IN ('waiting', 'sent', 'expired')"""
+# Messages that expired before they were sent.
+SELECT_EXPIRED = """
+    SELECT conversation_id, message_id, flow, created_at FROM {0}.outbox
+    WHERE conversation_id = ANY($1) AND state = 'expired'"""
 # Sent messages that are missing in the inbox of their receiver.
 SELECT_UNRECEIVED = """
     SELECT conversation_id, message_id, flow, sent_at FROM {sender}.outbox AS sent
@@ -53,13 +57,17 @@ SELECT_UNRECEIVED = """
         AND NOT EXISTS (SELECT FROM {receiver}.inbox AS received WHERE received.message_id = sent.message_id)"""
 # Messages of one ordering key on one route are sent in the order of their insertion (seq). A relay marks many rows with
 # one sent_at, so sent_position tells the order of their confirms. Rows that were inserted with a later not_before are
-# excluded: rows inserted after them may be due earlier.
+# excluded: rows inserted after them may be due earlier. A row that its relay lost track of may have been sent twice,
+# and has the time of the second: resent_at is that of the last such row, if no other one was overtaken.
 SELECT_SEND_ORDER = """
-    SELECT conversation_id, message_id, place < max(place) OVER predecessors AS overtaken,
+    SELECT conversation_id, message_id, created_at, place < max(place) OVER predecessors AS overtaken,
+        CASE WHEN place >= coalesce(max(place) FILTER (WHERE NOT is_resent) OVER predecessors, 0)
+            THEN max(sent_at) FILTER (WHERE is_resent) OVER predecessors END AS resent_at,
         count(*) OVER predecessors > 0 AS has_predecessor
     FROM (
-        SELECT conversation_id, message_id, route, ordering_key, seq,
-            dense_rank() OVER (ORDER BY sent_at, sent_position) AS place
+        SELECT conversation_id, message_id, route, ordering_key, seq, created_at, sent_at,
+            dense_rank() OVER (ORDER BY sent_at, sent_position) AS place,
+            coalesce(last_error LIKE 'its lease ended without an outcome%', false) AS is_resent
         FROM {0}.outbox
         WHERE conversation_id = ANY($1) AND state = 'sent' AND ordering_key <> ''
             AND NOT (failures = 0 AND not_before > created_at + interval '0.5 s')) AS sent
@@ -138,6 +146,29 @@ class UnreceivedMessage(NamedTuple):
     sent_at: datetime
 
 
+class ExpiredMessage(NamedTuple):
+    """A message that expired in the outbox of ``sender`` before it was sent."""
+
+    sender: str
+    booking_id: str
+    message_id: str
+    flow: str
+    created_at: datetime
+
+
+class OvertakenMessage(NamedTuple):
+    """A message that ``sender`` sent before an earlier one of its ordering key and route.
+
+    ``resent_at``: when the earlier one was sent for the last time, if it may have been sent before; None if not.
+    """
+
+    sender: str
+    booking_id: str
+    message_id: str
+    created_at: datetime
+    resent_at: datetime | None
+
+
 class PhantomEffect(NamedTuple):
     """A row of ``table`` for a booking or trip that does not exist."""
 
@@ -180,7 +211,9 @@ class DatabaseState:
     """Messages still to be sent, and requests whose reply is still awaited."""
     abandoned: Sequence[MessageTrace] = ()
     """Messages that the relay will never send."""
-    overtaken: Sequence[MessageTrace] = ()
+    expired: Sequence[ExpiredMessage] = ()
+    """Messages that expired before they were sent."""
+    overtaken: Sequence[OvertakenMessage] = ()
     """Messages sent before an earlier message of the same ordering key and route."""
     ordered_messages: int = 0
     """Number of sent messages that followed another one of their ordering key and route, so that order can be seen."""
@@ -236,7 +269,15 @@ async def _read_state(connection: "Connection", ids: list[str], since: datetime)
         notices=notices,
         pending=[_trace(*found) for found in await _fetch_from_services(connection, SELECT_PENDING, ids)],
         abandoned=[_trace(*found) for found in await _fetch_from_services(connection, SELECT_ABANDONED, ids)],
-        overtaken=[_trace(service, row) for service, row in sent if row["overtaken"]],
+        expired=[
+            ExpiredMessage(service, *row)
+            for service, row in await _fetch_from_services(connection, SELECT_EXPIRED, ids)
+        ],
+        overtaken=[
+            OvertakenMessage(service, row["conversation_id"], row["message_id"], row["created_at"], row["resent_at"])
+            for service, row in sent
+            if row["overtaken"]
+        ],
         ordered_messages=sum(row["has_predecessor"] for _, row in sent),
         unreceived=[message for path in PATHS for message in await _fetch_unreceived(connection, path, ids)],
         phantoms=[phantom for table in EFFECT_TABLES for phantom in await _fetch_phantoms(connection, table, since)],

@@ -20,8 +20,8 @@ from prebook.lab.suite_client.flow_limits import FlowLimits
 class InjectedFault(msgspec.Struct, frozen=True, kw_only=True):
     """A fault as it was injected.
 
-    ``at_s``: seconds from the start of the arrivals. ``recovery_s``: seconds from its end until every process of the
-    suite was ready again. ``evidence``: the observation that shows its effect, as text.
+    ``at_s``: seconds from the start of the arrivals. ``recovery_s``: seconds from its end until every service that it
+    concerns was ready again. ``evidence``: the observation that shows its effect, as text.
     """
 
     name: str
@@ -33,11 +33,16 @@ class InjectedFault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cancellation(NamedTuple):
-    """A rider's request to cancel a booking, and its response. ``status``: None without a response."""
+    """A rider's request to cancel a booking, and its response.
+
+    ``status``: None without a response, after a transport's ``error``, as in Sample.
+    """
 
     booking_id: str
     sent_at: datetime
     status: int | None
+    answered_at: datetime
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,5 +71,3 @@ class Evidence:
     slow: Sequence[SlowPeriod] = ()
     """Readiness checks that were slow or got no response."""
     faults: Sequence[InjectedFault] = ()
-    poison_sent: bool = False
-    """Whether poison messages were injected. Dead letters without a booking are then expected."""

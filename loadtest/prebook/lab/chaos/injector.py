@@ -1,7 +1,7 @@
 """Injector of the scheduled faults, with a record of the effect of each."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from prebook.flows import PROCESSES
 from prebook.lab.chaos.evidence import InjectedFault
 from prebook.lab.chaos.schedule import FaultChoice, ScheduledFault
 from prebook.lab.faults import Fault, FaultAccess, FaultKind, inject
+from prebook.lab.faults.effects import effect_of
 from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 
@@ -19,8 +20,6 @@ SINGLE_PROCESS_KINDS = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BRO
 """Kinds that touch one process only, so that two of them may be active at once."""
 DUPLICATE_KIND = "duplicate_everything"
 """Kind that makes the broker deliver every message twice: the surest source of duplicates."""
-POISON_KIND = "poison"
-"""Kind that sends unprocessable messages, which have to be dead-lettered."""
 
 
 def fault_choices(faults: Sequence[Fault]) -> tuple[FaultChoice, ...]:
@@ -51,21 +50,22 @@ class FaultInjector:
             for scheduled in group:
                 injections.create_task(self._inject_one(scheduled, scheduled.at_s - group[0].at_s, origin))
 
-    async def wait_until_ready(self) -> None:
-        """Wait until all processes are ready, at most READY_TIMEOUT_S: an effect shows only on a process that worked.
+    async def wait_until_ready(self, services: Collection[str] = PROCESSES) -> None:
+        """Wait until ``services`` are ready, at most READY_TIMEOUT_S: an effect shows only on a process that worked.
 
         A process that is still not ready then is reported by the fault that is injected into it.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(READY_TIMEOUT_S):
-                await poll_until_ready(self.suite)
+                await poll_until_ready(self.suite, services)
 
     async def _inject_one(self, scheduled: ScheduledFault, delay_s: float, origin: ClockOrigin) -> None:
         await asyncio.sleep(delay_s)
         self.active.add(scheduled.name)
-        window = await inject(self.faults[scheduled.name], scheduled.duration_s, self.fault_access)
+        fault = self.faults[scheduled.name]
+        window = await inject(fault, scheduled.duration_s, self.fault_access)
         self.active.discard(scheduled.name)
-        await self.wait_until_ready()
+        await self.wait_until_ready(effect_of(fault).services)
         recovered_at = datetime.now(UTC)
         self.injected.append(
             InjectedFault(
@@ -78,15 +78,10 @@ class FaultInjector:
             )
         )
 
-    @property
-    def has_sent_poison(self) -> bool:
-        """Whether a poison fault has been injected."""
-        return any(self.faults[fault.name].kind == POISON_KIND for fault in self.injected)
 
-
-async def poll_until_ready(suite: SuiteClient) -> None:
-    """Return once every process of the suite reports that it is ready; poll every POLL_INTERVAL_S seconds."""
+async def poll_until_ready(suite: SuiteClient, services: Collection[str]) -> None:
+    """Return once every one of ``services`` reports that it is ready; poll every POLL_INTERVAL_S seconds."""
     while True:
         with suppress(SuiteUnreachable):
-            return await suite.check_ready(PROCESSES)
+            return await suite.check_ready(services)
         await asyncio.sleep(POLL_INTERVAL_S)

@@ -19,6 +19,8 @@ from prebook.lab.ledger.recovery_time import known_at
 
 MAX_NAMED = 3
 """Maximum number of bookings named in a note."""
+MAX_LISTED = 1_000
+"""Maximum number of violations in the printed result."""
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 COUNTED_KINDS: Mapping[ViolationKind, frozenset[ViolationKind]] = {
     ViolationKind.LOST: frozenset({ViolationKind.LOST, ViolationKind.UNEXPLAINED}),
@@ -34,6 +36,14 @@ class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     at_s: float
     took_effect: bool
+
+
+class FoundViolation(msgspec.Struct, frozen=True, kw_only=True):
+    """A violation in the printed result; fields as in ``Violation``."""
+
+    kind: ViolationKind
+    subject: str
+    detail: str
 
 
 class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +74,8 @@ class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
     callbacks: int
     """Callbacks that the riders' system received, repetitions included."""
     faults: tuple[FaultResult, ...]
+    violations: tuple[FoundViolation, ...]
+    """The first MAX_LISTED violations."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,7 @@ def judge(evidence: Evidence) -> ChaosVerdict:
         callbacks=len(evidence.callbacks or ()),
         repetitions=sum(attempt.status is not None for attempt in evidence.repetitions),
         faults=tuple(map(fault_result, evidence.faults)),
+        violations=tuple(FoundViolation(**found._asdict()) for found in violations[:MAX_LISTED]),
         **{
             field.value: len({found.subject for found in violations if found.kind in kinds})
             for field, kinds in COUNTED_KINDS.items()
@@ -113,7 +126,10 @@ def fault_result(fault: InjectedFault) -> FaultResult:
 def violation_problems(violations: Sequence[Violation]) -> Iterator[str]:
     """Yield one line for each kind of ``violations``: the number of bookings and the first one as an example."""
     for kind in ViolationKind:
-        details = {violation.subject: violation.detail for violation in violations if violation.kind is kind}
+        details: dict[str, str] = {}
+        for violation in violations:
+            if violation.kind is kind:
+                details.setdefault(violation.subject, violation.detail)
         if details:
             subject, detail = next(iter(details.items()))
             yield f"{len(details)} {kind}, such as {subject}: {detail}"
@@ -139,23 +155,22 @@ def vacuity_problems(evidence: Evidence) -> Iterator[str]:
 
 
 def dead_letter_problems(evidence: Evidence) -> Iterator[str]:
-    """Yield the dead letters that cannot be explained: of an unsettled booking, or of no booking without poison."""
+    """Yield the dead letters that cannot be explained: of an unsettled booking, or of no booking.
+
+    A fault that sends poison discards it when it is parked.
+    """
     offered = booking_ids(evidence)
     settled = settled_ids(evidence.reconciliation.accounts)
     for letter in evidence.dead_letters:
         if letter.conversation_id in offered - settled:
             yield f"{dead_letter_text(letter)} is parked, and its booking {letter.conversation_id} is not settled"
-        if letter.conversation_id not in offered and not evidence.poison_sent:
-            yield f"{dead_letter_text(letter)} is parked, it belongs to no booking of the run, and no poison was sent"
+        if letter.conversation_id not in offered:
+            yield f"{dead_letter_text(letter)} is parked, and it belongs to no booking of the run"
 
 
 def dead_letter_notes(evidence: Evidence) -> Iterator[str]:
-    """Yield the dead letters that are no failure: poison, and messages whose booking settled nevertheless."""
-    offered = booking_ids(evidence)
+    """Yield the dead letters that are no failure: messages whose booking settled nevertheless."""
     settled = settled_ids(evidence.reconciliation.accounts)
-    poison = [letter for letter in evidence.dead_letters if letter.conversation_id not in offered]
-    if poison and evidence.poison_sent:
-        yield f"{len(poison)} poison message(s) parked, as expected"
     harmless = [
         (dead_letter_text(letter), letter.conversation_id)
         for letter in evidence.dead_letters

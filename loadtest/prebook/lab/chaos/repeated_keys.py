@@ -21,9 +21,13 @@ from prebook.lab.load.plans import PLANS
 from prebook.lab.load.samples import ACCEPTED_STATUSES, REFUSED_STATUSES, UNCERTAIN_CODES, Sample
 
 IN_PROGRESS_STATUS = 409
+IN_PROGRESS = "in progress"
+"""Error of a sample whose rider knows only that a request with the key is running."""
 ACCEPTED_UNFINISHED_STATUS = 202
 RESPONSE_LEASE_S = 12.0
 """Seconds within which booking stores the response to a first request, 10 by its clock, and a margin."""
+LATE_RESPONSE_S = 7.5
+"""Seconds after which booking answers a request that still runs with 202: 8, less a margin."""
 REUSED_STATUS = 422
 REUSED_CODE = "idempotency_key_reused"
 REPEAT_SHARE = 0.2
@@ -49,7 +53,11 @@ NO_REPETITIONS = RepetitionPlan()
 
 
 class Repetition(NamedTuple):
-    """A repeated request and its response. ``status`` and ``booking_id``: None without a response or an id."""
+    """A repeated request and its response.
+
+    ``status`` and ``booking_id``: None without a response or an id. ``named_state`` and ``named_fare_cents``: as in
+    Sample.
+    """
 
     key: str
     is_same_body: bool
@@ -59,6 +67,10 @@ class Repetition(NamedTuple):
     booking_id: str | None = None
     code: str = ""
     """Code of the problem document of a response that accepted nothing."""
+    error: str | None = None
+    """Kind of the transport's error, as in Sample; None with a response."""
+    named_state: str | None = None
+    named_fare_cents: int | None = None
 
     @property
     def accepted(self) -> bool:
@@ -110,14 +122,17 @@ def merge_attempt(sample: Sample, attempts: Sequence[Repetition]) -> Sample:
             )
     statuses = {sample.status, *(attempt.status for attempt in attempts)}
     if statuses & {None, IN_PROGRESS_STATUS} or UNCERTAIN_CODES & {attempt.code for attempt in attempts}:
-        return msgspec.structs.replace(sample, status=None, error=sample.error or "in progress", response_ms=None)
+        return msgspec.structs.replace(sample, status=None, error=sample.error or IN_PROGRESS, response_ms=None)
     return sample
 
 
-def contract_violations(sample: Sample, repetitions: Sequence[Repetition], booking_ids: Sequence[str]) -> Iterator[str]:
+def contract_violations(
+    sample: Sample, repetitions: Sequence[Repetition], booking_ids: Sequence[str], *, is_disturbed: bool = False
+) -> Iterator[str]:
     """Yield the ways in which the responses to one key break the contract. ``booking_ids``: booking's rows of the key.
 
-    ``sample``: the first request with its own response.
+    ``sample``: the first request with its own response. ``is_disturbed``: whether a fault can have kept booking from
+    storing its response.
     """
     named = {attempt.booking_id for attempt in repetitions if attempt.accepted and attempt.is_same_body}
     named |= {sample.booking_id} if sample.accepted else set()
@@ -125,7 +140,7 @@ def contract_violations(sample: Sample, repetitions: Sequence[Repetition], booki
         yield f"the responses to one key name {len(named)} bookings: {', '.join(sorted(map(str, named)))}"
     elif named and named != set(booking_ids):
         yield f"the responses to a key name {named.pop()}, but booking has {', '.join(booking_ids) or 'no row'}"
-    until = running_until(sample, repetitions)
+    until = running_until(sample, repetitions, is_disturbed=is_disturbed)
     for attempt in repetitions:
         if detail := attempt_violation(attempt, until):
             yield detail
@@ -149,11 +164,11 @@ def attempt_violation(attempt: Repetition, until: datetime | None) -> str | None
     return f"a repeated request was answered with {status} {attempt.code}".strip()
 
 
-def running_until(sample: Sample, repetitions: Iterable[Repetition]) -> datetime | None:
+def running_until(sample: Sample, repetitions: Iterable[Repetition], *, is_disturbed: bool) -> datetime | None:
     """Return until when the first request may be running: until a request with the key is accepted. None: none was.
 
-    A ride with a synchronous first call may be answered with 202 before it has its result; its request then runs on, at
-    most RESPONSE_LEASE_S from its start.
+    A ride with a synchronous first call may be answered with 202 before it has its result, late or because booking
+    could not store its response (``is_disturbed``); its request then runs on, at most RESPONSE_LEASE_S from its start.
     """
     accepted = [
         (attempt.answered_at, attempt.status) for attempt in repetitions if attempt.accepted and attempt.is_same_body
@@ -163,8 +178,10 @@ def running_until(sample: Sample, repetitions: Iterable[Repetition]) -> datetime
     if not accepted:
         return None
     answered_at, _ = min(accepted)
+    is_late = answered_at >= sample.intended_at + timedelta(seconds=LATE_RESPONSE_S)
     calls_at_once = PLANS[sample.label][QUOTE_FARE.name] not in WAITING_COUPLINGS
-    if calls_at_once and all(status == ACCEPTED_UNFINISHED_STATUS for _, status in accepted):
+    may_run_on = calls_at_once and (is_late or is_disturbed)
+    if may_run_on and all(status == ACCEPTED_UNFINISHED_STATUS for _, status in accepted):
         return max(answered_at, sample.intended_at + timedelta(seconds=RESPONSE_LEASE_S))
     return answered_at
 

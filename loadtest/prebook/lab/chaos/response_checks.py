@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 
-from prebook.contracts.ride import BookingState
+from prebook.contracts.booking import LedgerEntry
+from prebook.contracts.ride import SETTLED_STATES, BookingState
 from prebook.lab.chaos.evidence import Cancellation, Evidence
-from prebook.lab.chaos.repeated_keys import contract_violations, repetitions_by_key
+from prebook.lab.chaos.repeated_keys import Repetition, contract_violations, repetitions_by_key
+from prebook.lab.chaos.unanswered_checks import Unanswered, waiting_time
 from prebook.lab.chaos.violations import Violation, ViolationKind
 from prebook.lab.ledger.accounts import group_by
-from prebook.lab.load.samples import ACCEPTED_STATUSES, REFUSED_STATUSES
+from prebook.lab.load.samples import ACCEPTED_STATUSES, REFUSED_STATUSES, Sample
 
+SETTLED_STATUS = 201
 CANCELLED_STATUS = 200
 BOOKING_OVER_STATUS = 409
 UNCANCELLABLE_STATES = frozenset({BookingState.REJECTED, BookingState.EXPIRED, BookingState.FAILED})
 """States in which a rider cannot cancel a booking any more."""
+PRICED_STATES = frozenset({BookingState.PRICED, BookingState.MATCHED, BookingState.CONFIRMED})
+"""States that a booking has with a fare only."""
 
 
 def check_statuses(evidence: Evidence) -> Iterator[Violation]:
@@ -29,12 +34,38 @@ def check_statuses(evidence: Evidence) -> Iterator[Violation]:
 
 def check_repeated_keys(evidence: Evidence) -> Iterator[Violation]:
     """Every response to a repeated Idempotency-Key keeps the contract of the key."""
+    explainer = Unanswered(evidence).explainer
     samples = {sample.key: sample for sample in evidence.first_samples}
     rows = group_by(evidence.reconciliation.rows, lambda row: row.idempotency_key)
     for key, repetitions in repetitions_by_key(evidence.repetitions).items():
         booking_ids = [row.booking_id for row in rows.get(key, ())]
-        for detail in contract_violations(samples[key], repetitions, booking_ids):
+        is_disturbed = explainer.disturbs_booking(waiting_time(samples[key]))
+        for detail in contract_violations(samples[key], repetitions, booking_ids, is_disturbed=is_disturbed):
             yield Violation(ViolationKind.CONTRADICTORY, key, detail)
+
+
+def check_accepting_responses(evidence: Evidence) -> Iterator[Violation]:
+    """Every response that accepts a request names a state that its booking has had, and its fare."""
+    rows = {row.booking_id: row for row in evidence.reconciliation.rows}
+    responses: tuple[Sample | Repetition, ...] = (*evidence.first_samples, *evidence.repetitions)
+    for response in responses:
+        row = rows.get(response.booking_id or "")
+        if row and response.accepted:
+            states = evidence.database.histories.get(row.booking_id, ())
+            for detail in response_contradictions(response, row, states):
+                yield Violation(ViolationKind.CONTRADICTORY, row.booking_id, detail)
+
+
+def response_contradictions(response: Sample | Repetition, row: LedgerEntry, states: Sequence[str]) -> Iterator[str]:
+    """Yield how an accepting response contradicts the booking. ``states``: the booking's history."""
+    state = response.named_state
+    if state not in states:
+        yield f"a response names the state {state}, but the booking's states are {', '.join(states) or 'unknown'}"
+    elif (state in SETTLED_STATES) != (response.status == SETTLED_STATUS):
+        yield f"a response with status {response.status} names the state {state}"
+    is_priced = state in PRICED_STATES
+    if response.named_fare_cents != row.fare_cents and (is_priced or response.named_fare_cents is not None):
+        yield f"a response names a fare of {response.named_fare_cents} cents, but the fare is {row.fare_cents} cents"
 
 
 def check_cancellations(evidence: Evidence) -> Iterator[Violation]:
@@ -53,7 +84,8 @@ def check_cancellations(evidence: Evidence) -> Iterator[Violation]:
 def cancellation_fault(cancellation: Cancellation, states: Sequence[str]) -> str | None:
     """Return how the response contradicts ``states``, the booking's history; None if it does not.
 
-    After 503, or without a response, a cancellation may have taken effect or not.
+    After 503, or without a response, a cancellation may have taken effect or not; ``check_uncertain_cancellations``
+    judges whether a fault can have caused that.
     """
     is_cancelled = BookingState.CANCELLED in states
     last = states[-1] if states else "unknown"

@@ -15,9 +15,8 @@ from prebook.lab.chaos.repeated_keys import (
     draw_repetitions,
     with_other_body,
 )
-from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest
+from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest, transport_error_kind
 from prebook.lab.load.retry_policy import parse_problem
-from prebook.lab.load.samples import Sample
 
 CANCEL_SHARE = 0.06
 """Probability that a rider cancels."""
@@ -62,8 +61,7 @@ class ChaosRiders(Generator):
             delay_s = cancel_delay_s(*ride)
             if delay_s is not None and sample.booking_id:
                 await asyncio.sleep(delay_s)
-                sent_at = datetime.now(UTC)
-                self.cancellations.append(Cancellation(sample.booking_id, sent_at, await self._cancel(sample)))
+                self.cancellations.append(await self._cancel(sample.booking_id))
 
     async def _repeat(self, request: PreparedRequest, *, after_s: float = 0.0, is_same_body: bool = True) -> None:
         """Send ``request`` again under its key, ``after_s`` seconds from now, with the same or another body."""
@@ -79,13 +77,22 @@ class ChaosRiders(Generator):
                 status=response.status,
                 booking_id=response.booking_id,
                 code=parse_problem(response.body).code if response.body else "",
+                error=response.error,
+                named_state=response.state,
+                named_fare_cents=response.fare_cents,
             )
         )
 
-    async def _cancel(self, sample: Sample) -> int | None:
+    async def _cancel(self, booking_id: str) -> Cancellation:
+        sent_at = datetime.now(UTC)
+        status: int | None = None
+        error: str | None = None
         try:
-            async with self._session.delete(f"{self._url}/{sample.booking_id}") as response:
+            async with self._session.delete(f"{self._url}/{booking_id}") as response:
                 await response.read()
-                return response.status
-        except (aiohttp.ClientError, TimeoutError):
-            return None
+                status = response.status
+        except TimeoutError:
+            error = "timeout"
+        except aiohttp.ClientError as failure:
+            error = transport_error_kind(failure)
+        return Cancellation(booking_id, sent_at, status, answered_at=datetime.now(UTC), error=error)

@@ -198,7 +198,6 @@ class ChaosRun:
             flow_limits=self.flow_limits,
             slow=tuple(self.slowness.slow),
             faults=sorted(self.injector.injected, key=lambda fault: fault.at_s),
-            poison_sent=self.injector.has_sent_poison,
         )
 
     def _booking_ids(self) -> list[str]:

@@ -6,18 +6,21 @@ What no fault explains is a loss that a deadline has hidden.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 
 import msgspec
 
 from prebook.contracts.ride import BookingState
-from prebook.flows import ASK_FLEET
 from prebook.lab.chaos.evidence import Evidence
-from prebook.lab.chaos.explanations import Explainer, fault_periods, overload_periods, unanswered_flows
+from prebook.lab.chaos.explanations import Explainer, unanswered_flows
+from prebook.lab.chaos.fault_periods import Period, fault_periods
+from prebook.lab.chaos.overload import overload_periods
+from prebook.lab.chaos.repeated_keys import IN_PROGRESS
 from prebook.lab.chaos.violations import Violation, ViolationKind
-from prebook.lab.faults.effects import WAITING_COUPLINGS
 from prebook.lab.ledger.accounts import RideAccount
-from prebook.lab.load.plans import PLANS
+from prebook.lab.load.generator import REQUEST_TIMEOUT_S
+from prebook.lab.load.samples import REFUSED_STATUSES, Sample
 
 
 class UnansweredEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +76,25 @@ class Unanswered:
             for (state, reason), count in rides.most_common()
         )
 
-    def is_silence_explained(self, account: RideAccount) -> bool:
-        """Return whether faults can have kept booking from responding."""
-        return self.explainer.explains_silence(account, PLANS[account.sample.label])
+    def find_unexplained_silence(self) -> Iterator[tuple[str, str]]:
+        """Yield key and error of the requests and repetitions whose missing response no fault can have caused.
+
+        A rider who was told that another attempt is running, and never its result, waits like one without a response.
+        """
+        evidence = self.evidence
+        for sample in evidence.first_samples or [account.sample for account in evidence.reconciliation.accounts]:
+            if sample.status is None and not self.explainer.explains_silence(waiting_time(sample), sample.error):
+                yield sample.key, f"no response ({sample.error})"
+        for attempt in evidence.repetitions:
+            wait = Period(attempt.sent_at, attempt.answered_at)
+            if attempt.status is None and not self.explainer.explains_silence(wait, attempt.error):
+                yield attempt.key, "no response to its repetition"
+        ends = {attempt.key: attempt.answered_at for attempt in evidence.repetitions}
+        for account in self.silent:
+            wait = waiting_time(account.sample)
+            hull = Period(wait.start, max(wait.end, ends.get(account.sample.key, wait.end)))
+            if account.sample.error == IN_PROGRESS and not self.explainer.disturbs_booking(hull):
+                yield account.sample.key, "no result"
 
     def _find_ends(self) -> Iterator[RideEnd]:
         declined = self.evidence.database.declined_by_all
@@ -99,49 +118,36 @@ def check_ends(evidence: Evidence) -> Iterator[Violation]:
 
 def check_silence(evidence: Evidence) -> Iterator[Violation]:
     """Every request without a response met a fault that can have caused it."""
-    unanswered = Unanswered(evidence)
-    for account in unanswered.silent:
-        if not unanswered.is_silence_explained(account):
-            detail = f"the request got no response ({account.sample.error}), and no injected fault can have caused it"
-            yield Violation(ViolationKind.UNEXPLAINED, account.sample.key, detail)
+    for key, detail in Unanswered(evidence).find_unexplained_silence():
+        text = f"the request got {detail}, and no injected fault can have caused it"
+        yield Violation(ViolationKind.UNEXPLAINED, key, text)
 
 
 def check_uncertain_refusals(evidence: Evidence) -> Iterator[Violation]:
     """Every request that was booked, though its refusal left that open, met a fault that can have caused it."""
-    unanswered = Unanswered(evidence)
+    explainer = Unanswered(evidence).explainer
     for account in evidence.reconciliation.accounts:
-        if account.row and account.sample.is_uncertain and not unanswered.is_silence_explained(account):
+        is_open = account.row is not None and account.sample.is_uncertain
+        if is_open and not explainer.disturbs_booking(waiting_time(account.sample)):
             detail = f"booked, but answered with {account.sample.status}, and no injected fault can have caused it"
-            yield Violation(ViolationKind.UNEXPLAINED, account.row.booking_id, detail)
+            yield Violation(ViolationKind.UNEXPLAINED, account.booking_id or account.sample.key, detail)
 
 
-def check_receipts(evidence: Evidence) -> Iterator[Violation]:
-    """Every message that was sent reached its receiver's inbox, unless a fault kept it away until its deadline.
-
-    Events have no deadline, so no fault excuses them. Dead letters are judged apart, and a synchronous call that an
-    outbox row made counts as sent whether it succeeds or not.
-    """
+def check_uncertain_cancellations(evidence: Evidence) -> Iterator[Violation]:
+    """Every cancellation that was refused, or got no response, met a fault that can have caused it."""
     explainer = Unanswered(evidence).explainer
-    parked = {letter.message_id for letter in evidence.dead_letters}
-    rows = {row.booking_id: row for row in evidence.reconciliation.rows}
-    for message in evidence.database.unreceived:
-        row = rows.get(message.booking_id)
-        if row is None or message.message_id in parked:
-            continue
-        coupling = row.couplings.get(message.flow)  # None: an event
-        if coupling is not None and coupling not in WAITING_COUPLINGS:
-            continue
-        if coupling is None or not explainer.explains_message(message.flow, row.couplings, message.sent_at):
-            detail = f"{message.sender} sent {message.message_id}, which {message.receiver} has not received"
-            yield Violation(ViolationKind.LOST, message.booking_id, detail)
+    for cancellation in evidence.cancellations:
+        status = cancellation.status
+        wait = Period(cancellation.sent_at, cancellation.answered_at)
+        is_open = status is None or status in REFUSED_STATUSES
+        if is_open and not explainer.explains_silence(wait, cancellation.error):
+            detail = f"a cancellation got {status or 'no response'}, and no injected fault can have caused it"
+            yield Violation(ViolationKind.UNEXPLAINED, cancellation.booking_id, detail)
 
 
-def check_offers(evidence: Evidence) -> Iterator[Violation]:
-    """Every offer of a fleet got a verdict, unless a fault kept it from matching until its deadline."""
-    explainer = Unanswered(evidence).explainer
-    rows = {row.booking_id: row for row in evidence.reconciliation.rows}
-    for offer in evidence.database.open_offers:
-        row = rows.get(offer.booking_id)
-        if row is not None and not explainer.explains_message(ASK_FLEET.name, row.couplings, offer.reserved_at):
-            detail = f"the offer of driver {offer.driver} got no verdict, and no injected fault can have caused that"
-            yield Violation(ViolationKind.LOST, offer.booking_id, detail)
+def waiting_time(sample: Sample) -> Period:
+    """Return the time in which a rider waited for the response to a request."""
+    start = sample.intended_at + timedelta(milliseconds=sample.lag_ms)
+    if sample.response_ms is None:
+        return Period(start, start + timedelta(seconds=REQUEST_TIMEOUT_S))
+    return Period(start, max(start, sample.intended_at + timedelta(milliseconds=sample.response_ms)))

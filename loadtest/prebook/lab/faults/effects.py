@@ -16,6 +16,8 @@ class Transport(StrEnum):
 
     BROKER = "broker"
     HTTP = "http"
+    EDGE = "edge"
+    """Requests of riders, which no fault proxy carries."""
 
 
 TRANSPORT_OF_COUPLING: Mapping[Coupling, Transport] = {
@@ -33,12 +35,16 @@ ANY_TRANSPORT = frozenset(Transport)
 class FaultEffect:
     """Work that a fault delays: that of ``services``, as far as it needs one of ``transports``.
 
-    ``clock_skew_s``: seconds by which the services consider deadlines passed too early.
+    ``clock_skew_s``: seconds by which the services consider deadlines passed too early. ``ends_processes``: whether the
+    services end, and with them their connections and what they had in hand. ``loses_commits``: whether asynchronous
+    commits of just before are lost.
     """
 
     services: frozenset[str] = frozenset()
     transports: frozenset[Transport] = ANY_TRANSPORT
     clock_skew_s: float = 0.0
+    ends_processes: bool = False
+    loses_commits: bool = False
 
     def delays(self, services: Collection[str], transport: Transport) -> bool:
         """Return whether the fault delays work of any of ``services`` that needs ``transport``."""
@@ -46,13 +52,16 @@ class FaultEffect:
 
 
 NO_EFFECT = FaultEffect()
+DATABASE = "database"
 TRANSPORTS_OF_SERVER: Mapping[str, frozenset[Transport]] = {
     "broker": frozenset({Transport.BROKER}),
-    "database": ANY_TRANSPORT,  # a service can neither accept a request nor store its effect
+    DATABASE: ANY_TRANSPORT,  # a service can neither accept a request nor store its effect
 }
 """Server -> transports that fail without it."""
 HARMLESS_KINDS = frozenset({FaultKind.DUPLICATE_EVERYTHING, FaultKind.POISON})
 """Kinds that add messages and take nothing away: they explain no delay."""
+ENDING_KINDS = frozenset({FaultKind.KILL, FaultKind.CLOCK_SKEW})
+"""Kinds that end the process of their target. A clock is changed by restarts."""
 
 
 def link_effect(link: str) -> FaultEffect:
@@ -75,5 +84,9 @@ def effect_of(fault: Fault) -> FaultEffect:
     """Return the work that ``fault`` delays."""
     if fault.kind in HARMLESS_KINDS:
         return NO_EFFECT
-    effect = EFFECT_OF_TARGET[fault.target]
-    return replace(effect, clock_skew_s=SKEW_S) if fault.kind is FaultKind.CLOCK_SKEW else effect
+    return replace(
+        EFFECT_OF_TARGET[fault.target],
+        clock_skew_s=SKEW_S if fault.kind is FaultKind.CLOCK_SKEW else 0.0,
+        ends_processes=fault.kind in ENDING_KINDS,
+        loses_commits=fault.kind is FaultKind.SERVER_KILL and fault.target == DATABASE,
+    )

@@ -22,10 +22,18 @@ MAX_LAG_MS = 250.0
 """Default limit of the p99 lag; beyond it the generator, not the suite, determines the result, which is invalid."""
 
 
+class Fare(msgspec.Struct, frozen=True):
+    """The part of a fare that the generator reads."""
+
+    cents: int
+
+
 class BookingReference(msgspec.Struct, frozen=True):
     """The part of a booking response that the generator reads."""
 
     id: str
+    state: str | None = None
+    fare: Fare | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,10 @@ class BookingResponse:
     status: int | None = None
     error: str | None = None
     booking_id: str | None = None
+    state: str | None = None
+    """State of the booking, as the response names it."""
+    fare_cents: int | None = None
+    """Fare of the booking, as the response names it."""
     body: bytes = b""
     """Body of a response that did not accept the booking."""
     error_name: str = ""
@@ -192,6 +204,8 @@ class Generator:
             reason=failure_reason(response),
             response_ms=None if response.status is None else result.took_s * 1e3,
             booking_id=response.booking_id,
+            named_state=response.state,
+            named_fare_cents=response.fare_cents,
             refusals=result.refusals,
         )
 
@@ -222,6 +236,8 @@ def parse_response(status: int, body: bytes, retry_after: str | None = None) -> 
     if status not in samples.ACCEPTED_STATUSES:
         return BookingResponse(status=status, body=body, retry_after=retry_after)
     try:
-        return BookingResponse(status=status, booking_id=msgspec.json.decode(body, type=BookingReference).id)
+        booking = msgspec.json.decode(body, type=BookingReference)
     except msgspec.DecodeError:
         return BookingResponse(status=status, error="unreadable")
+    fare_cents = booking.fare.cents if booking.fare else None
+    return BookingResponse(status=status, booking_id=booking.id, state=booking.state, fare_cents=fare_cents)

@@ -49,6 +49,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     response_ms: float | None
     """Time from the intended time to the complete response, refusals included; null without a response."""
     booking_id: str | None
+    named_state: str | None = None
+    """State of the booking in the response; null if it was not accepted."""
+    named_fare_cents: int | None = None
+    """Fare in the response; null if it named none."""
     refusals: tuple[RefusalSample, ...] = ()
     """Refusals of all attempts, including the last one."""
 
