@@ -86,6 +86,21 @@ async def test_messages_that_arrive_during_a_commit_share_the_next_transaction(
     assert len(database.handled) == 12
 
 
+async def test_a_message_that_shares_no_transaction_waits_for_one_of_its_own(
+    database: CountingDatabase, batcher: TransactionBatcher[Any]
+) -> None:
+    first, alone, *rest = messages(5)
+    tasks = start(batcher, first)
+    await wait_until(lambda: database.begun == 1)
+    tasks += start(batcher, *rest[:1])
+    tasks.append(asyncio.create_task(batcher.run(alone, partial(record_effect, alone), shared=False)))
+    tasks += start(batcher, *rest[1:])
+    await asyncio.sleep(0)
+    database.may_begin.set()
+    await asyncio.gather(*tasks)
+    assert (database.begun, database.handled) == (3, ["m0", "m2", "m3", "m4", "m1"])
+
+
 async def test_one_id_has_one_effect_although_two_conversations_share_the_transaction(
     database: CountingDatabase, batcher: TransactionBatcher[Any]
 ) -> None:

@@ -1,7 +1,7 @@
-"""`prebook ledger`: the outcome of every booking of the running suite."""
+"""`prebook ledger`: the outcome of every booking and trip of the running suite."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import httpx
@@ -10,6 +10,7 @@ import rich_click as click
 from rich.table import Table
 
 from prebook.contracts.booking import DeliveryPage, LedgerEntry, LedgerPage
+from prebook.contracts.trip_http import TripLedgerEntry, TripLedgerPage
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
@@ -25,7 +26,7 @@ from prebook.runtime import paths
 
 PAGE_SIZE = 1000
 REQUEST_TIMEOUT_S = 15.0
-P = TypeVar("P", LedgerPage, DeliveryPage)
+P = TypeVar("P", LedgerPage, TripLedgerPage, DeliveryPage)
 EXAMPLES = examples(
     "prebook ledger",
     "prebook ledger --prefix calm-",
@@ -41,29 +42,41 @@ class LedgerCount(msgspec.Struct, frozen=True):
     bookings: int
 
 
-class LedgerSummary(msgspec.Struct, frozen=True):
-    """Counts of bookings.
+class TripCount(msgspec.Struct, frozen=True):
+    """Number of trips of one policy in one state; ``completed_by``: what decided their outcome, null while open."""
 
-    ``notified``: bookings whose rider has a notice in notification's log; ``duplicated``: notices that took
-    effect more than once.
+    policy: str
+    state: str
+    completed_by: str | None
+    trips: int
+
+
+class LedgerSummary(msgspec.Struct, frozen=True):
+    """Counts of bookings, legs of trips included, and of trips.
+
+    ``notified``: bookings and trips whose rider has a notice in notification's log (a leg never has one);
+    ``duplicated``: notices that took effect more than once.
     """
 
     bookings: int
     notified: int
     duplicated: int
     rows: tuple[LedgerCount, ...]
+    trips: tuple[TripCount, ...] = ()
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--prefix", default="", help="Only bookings whose Idempotency-Key begins with this text.")
+@click.option("--prefix", default="", help="Only bookings and trips whose Idempotency-Key begins with this text.")
 @json_option()
 def ledger(*, prefix: str, as_json: bool) -> None:
-    """Count the bookings of the running suite by plan and state, and those whose rider has been notified."""
+    """Count the bookings of the running suite by plan and state, the trips by what completed them, and the notices."""
     summary = command_line.run_interruptible(_read_summary(read_suite_state(paths.home_dir()), prefix))
     if as_json:
         echo(msgspec.json.encode(summary))
     else:
         PlainConsole().print(_table(summary))
+        if summary.trips:
+            PlainConsole().print(_trips_table(summary))
 
 
 async def _read_summary(suite: SuiteState, prefix: str) -> LedgerSummary:
@@ -73,21 +86,31 @@ async def _read_summary(suite: SuiteState, prefix: str) -> LedgerSummary:
         try:
             ledger_pages = _fetch_pages(client, f"{urls['booking']}/v1/ledger", booking, LedgerPage, {"prefix": prefix})
             entries = [entry async for page in ledger_pages for entry in page.entries]
+            trips_url = f"{urls['booking']}/v1/ledger/trips"
+            trip_pages = _fetch_pages(client, trips_url, booking, TripLedgerPage, {"prefix": prefix})
+            trips = [trip async for page in trip_pages for trip in page.entries]
             deliveries_url = f"{urls['notification']}/v1/deliveries"
             delivery_pages = _fetch_pages(client, deliveries_url, notification, DeliveryPage, {})
             deliveries = [entry async for page in delivery_pages for entry in page.entries]
         except Unreachable as error:
             remedy = "`prebook doctor` shows which service is not ready; try again when all are"
             raise UserError(f"the suite does not answer: {error}", remedy) from error
-    booking_ids = {entry.booking_id for entry in entries}
-    ours = [entry for entry in deliveries if entry.booking_id in booking_ids]
+    ids = {entry.booking_id for entry in entries} | {trip.trip_id for trip in trips}
+    ours = [entry for entry in deliveries if entry.booking_id in ids]
     counts = Counter((plan_label(entry), str(entry.state)) for entry in entries)
     return LedgerSummary(
         bookings=len(entries),
         notified=len({entry.booking_id for entry in ours}),
         duplicated=sum(entry.times_delivered != 1 for entry in ours),
         rows=tuple(LedgerCount(plan, state, count) for (plan, state), count in sorted(counts.items())),
+        trips=tuple(_trip_counts(trips)),
     )
+
+
+def _trip_counts(trips: Iterable[TripLedgerEntry]) -> Iterator[TripCount]:
+    counts = Counter((trip.policy.value, trip.state.value, trip.completed_by or "") for trip in trips)
+    for (policy, state, completed_by), count in sorted(counts.items()):
+        yield TripCount(policy, state, completed_by or None, count)
 
 
 def plan_label(entry: LedgerEntry) -> str:
@@ -120,4 +143,14 @@ def _table(summary: LedgerSummary) -> Table:
     table.add_column("bookings", justify="right")
     for row in summary.rows:
         table.add_row(row.plan, row.state, str(row.bookings))
+    return table
+
+
+def _trips_table(summary: LedgerSummary) -> Table:
+    table = Table(title="Trips")
+    for column in ("policy", "state", "completed by"):
+        table.add_column(column)
+    table.add_column("trips", justify="right")
+    for row in summary.trips:
+        table.add_row(row.policy, row.state, row.completed_by or "-", str(row.trips))
     return table

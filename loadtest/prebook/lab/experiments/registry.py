@@ -16,6 +16,7 @@ from prebook.lab.experiments.patterns.publish_subscribe import PUBLISH_SUBSCRIBE
 from prebook.lab.experiments.patterns.return_address import RETURN_ADDRESS
 from prebook.lab.experiments.patterns.wire_tap import WIRE_TAP
 from prebook.lab.experiments.poison.registration import POISON
+from prebook.lab.experiments.trips.registration import TRIPS
 
 EXPERIMENTS: tuple[Experiment[Any], ...] = (
     WIRE_TAP,
@@ -26,6 +27,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     PROCESS_MANAGER,
     MESSAGE_EXPIRATION,
     GUARANTEED_DELIVERY,
+    TRIPS,
     ORDER,
     EXACTLY_ONCE,
     OUTBOX_RETENTION,

@@ -48,6 +48,13 @@ class WorkerSpec(Protocol):
         ...
 
 
+def redirect_output(log_file: str) -> None:
+    """Write stdout and stderr of this process to a file from now on."""
+    with Path(log_file).open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(log.fileno(), stream.fileno())
+
+
 def run_worker(
     service: str,
     spec: WorkerSpec,
@@ -56,9 +63,7 @@ def run_worker(
     timeout_s: float = WORKER_TIMEOUT_S,
 ) -> None:
     """Run ``work`` in this process, with output to the log file. Raises TimeoutError after ``timeout_s`` seconds."""
-    with Path(spec.log_file).open("ab") as log:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(log.fileno(), stream.fileno())
+    redirect_output(spec.log_file)
     settings, policies = read_settings(spec.env)
     logging.configure(service, "warning")
     asyncio.run(_run_with_timeout(work(WorkerContext(service, settings, policies)), timeout_s))
