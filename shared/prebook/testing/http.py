@@ -11,7 +11,7 @@ from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.ports import HttpClient, HttpResponse
 from prebook.flows import CONSOLE
 from prebook.http.app import create_app, create_internal_app
-from prebook.http.client import JSON_HEADERS
+from prebook.http.client import JSON_HEADERS, sent_target
 from prebook.http.listeners import ListenerApp
 from prebook.http.signed_client import CallAuth
 from prebook.messaging.errors import Unreachable
@@ -47,8 +47,18 @@ def open_internal_client(assembled: AssembledService[Any], caller: str = CONSOLE
     return httpx.AsyncClient(transport=_transport(assembled), base_url=base_url, auth=auth)
 
 
+class MemoryTransport(httpx.ASGITransport):
+    """Calls an application with path and query as the transport between services sends them, which signatures cover."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the response of the application."""
+        target = sent_target(request.url.raw_path.decode())
+        request.url = request.url.copy_with(raw_path=target.encode())
+        return await super().handle_async_request(request)
+
+
 def _transport(assembled: AssembledService[Any]) -> httpx.ASGITransport:
-    return httpx.ASGITransport(create_memory_app(assembled), raise_app_exceptions=False)
+    return MemoryTransport(create_memory_app(assembled), raise_app_exceptions=False)
 
 
 class MemoryHttp(HttpClient):
@@ -71,7 +81,7 @@ class MemoryHttp(HttpClient):
     def connect(self) -> None:
         """Create the clients; call once all applications exist."""
         for name, app in self._apps.items():
-            transport = httpx.ASGITransport(app)
+            transport = MemoryTransport(app)
             self._clients[name] = httpx.AsyncClient(transport=transport, base_url=f"http://{name}")
             internal_url = f"http://{name}:{INTERNAL_PORT}"
             self._internal_clients[name] = httpx.AsyncClient(transport=transport, base_url=internal_url)
