@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
-PORTS = ("PREBOOK_PORT", "PREBOOK_MANAGEMENT_PORT")
+PORTS = ("PREBOOK_PORT", "PREBOOK_OPERATIONS_PORT", "PREBOOK_MANAGEMENT_PORT")
 TIMEOUT_S = 240.0
 
 

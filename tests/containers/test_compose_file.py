@@ -9,17 +9,19 @@ import msgspec
 import pytest
 import yaml
 
-from prebook.cli.secrets import CAMPAIGN_UID, SECRETS_GID, generate_secrets
-from prebook.devstack.containers import POSTGRES_IMAGE, RABBITMQ_IMAGE
+from prebook.cli.secrets import CONSOLE_UID, SECRETS_GID, generate_secrets
+from prebook.devstack.containers import ERLANG_ARGS, POSTGRES_IMAGE, RABBITMQ_IMAGE
 from prebook.flows import CONSOLE, FLOWS, PROCESSES
 from prebook.runtime.settings import ServiceSettings
 from tests.containers.compose_project import COMPOSE_FILE, ROOT
 
 COMPOSED = yaml.safe_load(COMPOSE_FILE.read_text())
 CONTAINERS: Mapping[str, Mapping[str, Any]] = COMPOSED["services"]
-LONG_RUNNING = {*PROCESSES, "postgres", "rabbitmq"}
-DEFAULT_CONTAINERS = {name for name, container in CONTAINERS.items() if "profiles" not in container}
-"""Containers that `docker compose up` starts without a profile."""
+LONG_RUNNING = {*PROCESSES, "postgres", "rabbitmq", "lab"}
+CONSOLE_CONTAINERS = {"lab", "campaign"}
+"""Containers with the console's user, secrets and addresses."""
+SERVERS = {"postgres": ("database", POSTGRES_IMAGE), "rabbitmq": ("broker", RABBITMQ_IMAGE)}
+"""Container of a server -> its stage of the Dockerfile, and the image that the stage is made from."""
 PREBOOK_CONTAINERS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
 SECRETS = generate_secrets("postgres:5432", "rabbitmq:5672")
 MOUNT_PATH = "/run/prebook/"
@@ -29,12 +31,13 @@ NOT_FOR_CONTAINERS = {"PREBOOK_COUPLINGS", "PREBOOK_CLOCK_SKEW_S", "PREBOOK_CRAS
 every_container = pytest.mark.parametrize("name", CONTAINERS)
 
 
-def test_the_default_suite_has_at_most_ten_containers() -> None:
-    assert len(DEFAULT_CONTAINERS) <= 10
-    assert CONTAINERS.keys() - DEFAULT_CONTAINERS == {"operations"}
-    for name in PROCESSES:
+def test_the_suite_has_at_most_twelve_containers_and_starts_all_of_them() -> None:
+    assert len(CONTAINERS) <= 12
+    assert [name for name, container in CONTAINERS.items() if "profiles" in container] == []
+    for name in (*PROCESSES, "lab"):
         assert CONTAINERS[name]["depends_on"]["setup"]["condition"] == "service_completed_successfully"
     assert CONTAINERS.keys() >= LONG_RUNNING
+    assert CONTAINERS["campaign"]["depends_on"].keys() == {*PROCESSES, "lab"}
 
 
 @every_container
@@ -69,7 +72,8 @@ def test_every_container_is_confined(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(PREBOOK_CONTAINERS - {"secrets"}))
 def test_every_prebook_container_runs_under_its_own_user_without_capabilities(name: str) -> None:
     user, group = CONTAINERS[name]["user"].split(":")
-    assert [other for other in PREBOOK_CONTAINERS if CONTAINERS[other]["user"] == f"{user}:{group}"] == [name]
+    same = {other for other in PREBOOK_CONTAINERS if CONTAINERS[other]["user"] == f"{user}:{group}"}
+    assert same == (CONSOLE_CONTAINERS if name in CONSOLE_CONTAINERS else {name})
     assert int(user) > 10000
     assert int(group) == SECRETS_GID
     assert "cap_add" not in CONTAINERS[name]
@@ -112,10 +116,17 @@ def test_each_supervisor_knows_the_digest_of_its_own_token_and_the_console_holds
         environment = CONTAINERS[service]["environment"]
         control = {name: path for name, path in environment.items() if "CONTROL_TOKEN" in name}
         assert control == {"PREBOOK_CONTROL_TOKEN_SHA256_FILE": f"{MOUNT_PATH}{service}/control_token_sha256"}
-    campaign = CONTAINERS["campaign"]
-    held = {path for name, path in campaign["environment"].items() if "CONTROL_TOKEN" in name}
-    assert held == {f"{MOUNT_PATH}{CONSOLE}/{service}_control_token" for service in PROCESSES}
-    assert campaign["user"].split(":")[0] == str(CAMPAIGN_UID)
+    for container in CONSOLE_CONTAINERS:
+        held = {path for name, path in CONTAINERS[container]["environment"].items() if "CONTROL_TOKEN" in name}
+        assert held == {f"{MOUNT_PATH}{CONSOLE}/{owner}_control_token" for owner in (*PROCESSES, CONSOLE)}
+        assert CONTAINERS[container]["user"].split(":")[0] == str(CONSOLE_UID)
+
+
+def test_only_the_console_and_the_servers_share_the_folder_of_the_control_loops() -> None:
+    sharing = {name for name, container in CONTAINERS.items() if "control:/run/control" in container["volumes"]}
+    assert sharing == {*CONSOLE_CONTAINERS, *SERVERS}
+    for name, (server, _) in SERVERS.items():
+        assert CONTAINERS[name]["entrypoint"][:2] == ["supervise-server", server]
 
 
 def test_every_setting_can_be_passed_to_a_container() -> None:
@@ -131,9 +142,23 @@ def test_every_setting_can_be_passed_to_a_container() -> None:
     assert operations_settings <= _settings_of("operations")
 
 
-def test_the_images_are_those_of_the_suite_with_containers() -> None:
-    assert CONTAINERS["postgres"]["image"] == POSTGRES_IMAGE
-    assert CONTAINERS["rabbitmq"]["image"] == RABBITMQ_IMAGE
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_is_the_image_of_the_suite_with_containers_and_a_control_loop(name: str) -> None:
+    stage, image = SERVERS[name]
+    assert CONTAINERS[name]["build"]["target"] == stage
+    added = re.search(
+        rf"^FROM {image} AS {stage}\n(.+)\n\n", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE
+    )
+    assert added
+    assert added[1] == "COPY deploy/container/supervise-server /usr/local/bin/"
+
+
+def test_the_broker_gets_the_arguments_of_the_suite_with_containers_and_the_watermark_that_is_restored() -> None:
+    environment = CONTAINERS["rabbitmq"]["environment"]
+    watermark = environment["MEMORY_WATERMARK"]
+    own = f"-rabbit vm_memory_high_watermark {{absolute,{watermark}}} "
+    assert environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"].replace(own, "") == ERLANG_ARGS
+    assert int(watermark) < 0.8 * int(CONTAINERS["rabbitmq"]["mem_limit"].removesuffix("m")) * 2**20
 
 
 def test_the_build_context_contains_every_copied_file() -> None:

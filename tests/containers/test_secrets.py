@@ -6,8 +6,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from prebook.cli.secrets import (
-    CAMPAIGN_UID,
     COMPLETION_FILE,
+    CONSOLE_UID,
     FIRST_SERVICE_UID,
     OWNER_ONLY_MODE,
     generate_secrets,
@@ -49,7 +49,7 @@ def test_no_service_can_read_a_control_token_and_each_supervisor_has_its_own() -
     files = generate_secrets(*HOSTS)
     tokens = {service: files[f"{CONSOLE}/{service}_control_token"] for service in PROCESSES}
     assert len({text for text, *_ in tokens.values()}) == len(PROCESSES)
-    assert {(owner, mode) for _, owner, mode in tokens.values()} == {(CAMPAIGN_UID, OWNER_ONLY_MODE)}
+    assert {(owner, mode) for _, owner, mode in tokens.values()} == {(CONSOLE_UID, OWNER_ONLY_MODE)}
     for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):
         readable = [text for text, owner, _ in files.values() if owner == uid]
         assert not [text for text in readable for token, *_ in tokens.values() if token in text]

@@ -9,16 +9,17 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES, SERVICES
+from prebook.lab.campaign.scenarios import select_scenarios
 from tests.conditions import poll_until
-from tests.containers.compose_project import ComposeProject
+from tests.containers.compose_project import ROOT, ComposeProject
 from tests.containers.conftest import ComposeRun
 from tests.world import ride
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
 
 RECOVERY_TIMEOUT_S = 90.0
-GIB = 2**30
+MAX_BYTES_AT_REST = 1.2e9
 LIST_PROCESSES = """
 import os, sys, urllib.request
 service = sys.argv[1].upper()
@@ -29,6 +30,30 @@ sys.stdout.write(urllib.request.urlopen(request).read().decode())
 """
 # The container ends itself, because after `docker kill` the engine would not restart it.
 END_CONTAINER = "import os, signal; os.kill(1, signal.SIGINT)"
+README = ROOT / "README.md"
+CONSOLE_COMMANDS = (
+    "ledger",
+    "parking list",
+    "parking failure-groups",
+    "outbox list",
+    "ordering list",
+    "archive status",
+    "topology diff",
+    "retry schedule quote_fare",
+    "doctor",
+    "fault list",
+)
+SERVER_FAULTS = (
+    "broker_restart",
+    "broker_kill",
+    "database_restart",
+    "database_kill",
+    "database_read_only",
+    "database_locked",
+    "memory_alarm",
+    "connections_cut",
+    "poison",
+)
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -52,18 +77,25 @@ def test_the_report_can_be_copied_from_the_container(up: ComposeRun, tmp_path: P
     assert (tmp_path / "latest" / "report.html").stat().st_size > 10_000
 
 
+def test_the_campaign_measured_a_fault_of_each_kind_that_a_quick_one_has(up: ComposeRun) -> None:
+    report = json.loads(up.project.run_checked("exec", "-T", "lab", "cat", "/reports/latest/report.json"))
+    faults = {row["fault"]: row["not_measured_reason"] for row in report["matrix"]}
+    assert set(faults) == {s.fault.fault.name for s in select_scenarios((), quick=True) if s.fault}
+    assert set(faults.values()) == {""}
+
+
 def test_the_campaign_killed_only_the_process_of_pricing(up: ComposeRun) -> None:
     pricing, booking = (_process(up.project, name) for name in ("pricing", "booking"))
     assert (pricing["restarts"], pricing["last_status"]) == (1, -9)
     assert booking["restarts"] == 0
 
 
-def test_the_suite_uses_less_than_a_gigabyte_and_no_container_reaches_its_limit(up: ComposeRun) -> None:
+def test_the_suite_stays_within_its_memory_and_no_container_reaches_its_limit(up: ComposeRun) -> None:
     states = {each["Name"]: each["State"] for each in up.project.inspect_all()}
-    assert len(states) <= 10
+    assert len(states) <= 12
     assert [name for name, state in states.items() if state["OOMKilled"]] == []
     assert "terminated by signal 9" not in up.project.run_checked("logs", "postgres")
-    assert sum(_memory_bytes(line) for line in _stats(up.project)) < GIB
+    assert sum(_memory_bytes(line) for line in _stats(up.project)) < MAX_BYTES_AT_REST
 
 
 def test_a_service_runs_unprivileged_on_a_read_only_file_system(up: ComposeRun) -> None:
@@ -74,10 +106,64 @@ def test_a_service_runs_unprivileged_on_a_read_only_file_system(up: ComposeRun) 
 def test_a_service_can_read_only_its_own_secrets(up: ComposeRun) -> None:
     own = up.project.run_in("booking", "cat", "/run/prebook/booking/database_url")
     assert (own.returncode, own.stdout[:32]) == (0, "postgresql+asyncpg://prebook_boo")
-    for path in ("pricing/database_url", "setup/database_url", "postgres_password", "rabbitmq_password"):
+    foreign = ("pricing/database_url", "setup/database_url", "console/database_url", "console/console_control_token")
+    for path in (*foreign, "postgres_password", "rabbitmq_password"):
         other = up.project.run_in("booking", "cat", f"/run/prebook/{path}")
         assert other.returncode == 1
         assert "Permission denied" in other.stdout
+
+
+def test_no_internal_listener_and_no_control_api_is_published(up: ComposeRun) -> None:
+    published = {
+        (container["Config"]["Labels"]["com.docker.compose.service"], port)
+        for container in up.project.inspect_all()
+        for port, bindings in container["NetworkSettings"]["Ports"].items()
+        if bindings
+    }
+    assert published == {("booking", "8000/tcp"), ("operations", "8000/tcp"), ("rabbitmq", "15672/tcp")}
+
+
+async def test_each_listener_serves_its_own_endpoints_only(up: ComposeRun) -> None:
+    async with httpx.AsyncClient(base_url=up.project.booking_url, timeout=30, trust_env=False) as http:
+        assert (await http.get("/v1/ledger")).status_code == 404
+        assert (await http.get("/metrics")).status_code == 404
+        assert (await http.get("/livez")).status_code == 200
+    internal = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).status)"
+    for service in PROCESSES:
+        done = up.project.run_in("lab", "python", "-c", internal, f"http://{service}:8001/metrics")
+        assert done.stdout.strip() == "200", done.stdout
+        unsigned = up.project.run_in("lab", "python", "-c", internal, f"http://{service}:8001/inbox/none")
+        assert "401" in unsigned.stdout
+
+
+@pytest.mark.parametrize("command", CONSOLE_COMMANDS)
+def test_a_command_finds_the_suite_in_the_console(up: ComposeRun, command: str) -> None:
+    done = up.project.run_in("lab", "prebook", *command.split())
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_commands_of_the_readme_work_in_the_console(up: ComposeRun) -> None:
+    commands = re.findall(r"^docker compose exec lab prebook ([^#\n]+?) *(?:#.*)?$", README.read_text(), re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        done = up.project.run_in("lab", "prebook", *command.split())
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_ledger_in_the_console_counts_the_rides_of_the_campaign(up: ComposeRun) -> None:
+    ledger = json.loads(up.project.run_in("lab", "prebook", "ledger", "--json").stdout)
+    assert ledger["bookings"] > 100
+    assert ledger["duplicated"] == 0
+
+
+@pytest.mark.parametrize("fault", SERVER_FAULTS)
+async def test_a_server_fault_takes_effect_and_the_suite_recovers(up: ComposeRun, fault: str) -> None:
+    """The control loop beside the server carries the fault out; no container has the Docker socket."""
+    before = {name: up.project.inspect(name)["RestartCount"] for name in ("rabbitmq", "postgres")}
+    done = up.project.run_in("lab", "prebook", "fault", "inject", fault, "--for", "2", "--json")
+    assert done.returncode == 0, done.stdout
+    await _wait_for_confirmed_ride(up.project)
+    assert before == {name: up.project.inspect(name)["RestartCount"] for name in before}
 
 
 async def test_an_ended_container_is_restarted(up: ComposeRun) -> None:
@@ -108,9 +194,8 @@ def test_a_second_start_returns_the_exit_status_of_a_failed_campaign(up: Compose
 
 
 def _process(project: ComposeProject, service: str) -> Any:
-    """Return the process of a service, as its supervisor lists it to the container that holds the tokens."""
-    options = ("--rm", "--no-deps", "-T", "--entrypoint", "python")
-    output = project.run_checked("run", *options, "campaign", "-c", LIST_PROCESSES, service)
+    """Return the process of a service, as its supervisor lists it to the console, which holds the tokens."""
+    output = project.run_checked("exec", "-T", "lab", "python", "-c", LIST_PROCESSES, service)
     return json.loads(output.splitlines()[-1])[0]
 
 

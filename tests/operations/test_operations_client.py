@@ -1,6 +1,7 @@
 """The command line's client of operations: each failure is a UserError with its reason."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from aiohttp import web
 
 from prebook.cli.parking import operations_client
 from prebook.cli.parking.operations_client import stream_operations
-from prebook.cli.suite_access import OperationsAccess
+from prebook.cli.suite_access import OperationsAccess, current_user
 from prebook.devstack.errors import UserError
 from prebook.http.operator_guard import OPERATOR_HEADER
 from tests.listener import listen
@@ -110,3 +111,13 @@ async def test_a_stalled_export_is_reported(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(UserError, match=r"operations does not answer: .*SocketTimeoutError"):
             await stream(url, monkeypatch)
         timed_out.set()
+
+
+def test_a_user_without_a_name_is_known_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user of a container may have a number only."""
+
+    def raise_no_name() -> str:
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr("getpass.getuser", raise_no_name)
+    assert current_user() == f"uid-{os.getuid()}"

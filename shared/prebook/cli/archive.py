@@ -1,6 +1,5 @@
 """`prebook archive`: inspect the archive stream and replay it to chosen receivers."""
 
-import getpass
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -9,7 +8,7 @@ import msgspec
 import rich_click as click
 from rich.table import Table
 
-from prebook.cli.suite_access import ArchiveAccess, archive_unreadable, find_archive, find_broker
+from prebook.cli.suite_access import ArchiveAccess, archive_unreadable, current_user, find_archive, find_broker
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_warnings_only
 from prebook.devstack.errors import UserError
@@ -178,7 +177,7 @@ def replay(
         apply=apply,
         rate_per_s=rate,
         check_sender=sender_check(suite_topology(())),
-        requested_by=getpass.getuser(),
+        requested_by=current_user(),
     )
     report = command_line.run_interruptible(_run(ArchiveReplay(selection, options), find_archive()))
     if as_json:

@@ -6,6 +6,7 @@ import sys
 import msgspec
 import rich_click as click
 
+from prebook.cli.suite_access import are_services_configured, find_services
 from prebook.cli.up import DEFAULT_PORT_BASE
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
@@ -20,7 +21,7 @@ from prebook.devstack.providers import (
     read_stack_mode,
 )
 from prebook.devstack.service_environment import count_ports
-from prebook.devstack.suite_state import SuiteState, read_suite_state
+from prebook.devstack.suite_state import read_suite_state
 from prebook.devstack.terminal import echo
 from prebook.http.client import create_http_client, limit_exchange
 from prebook.messaging.errors import Unreachable
@@ -54,13 +55,19 @@ class DoctorFinding(msgspec.Struct, frozen=True):
 @click.command(epilog=EXAMPLES)
 @json_option("Print the findings as one JSON list to stdout.")
 def doctor(*, as_json: bool) -> None:
-    """Check this machine and the suite that runs on it. Exit status 1 if `prebook up` would not work."""
+    """Check this machine and the suite that runs on it. Exit status 1 if `prebook up` would not work.
+
+    In the console of a container deployment: check its services. Exit status 1 if one of them is not ready.
+    """
     findings = command_line.run_interruptible(_examine())
     echo(msgspec.json.encode(findings) if as_json else "\n".join(map(_finding_text, findings)))
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
 async def _examine() -> list[DoctorFinding]:
+    if are_services_configured():
+        urls = find_services().internal_urls
+        return [await _check_readiness(name, url, url, f"read the log of {name}") for name, url in urls.items()]
     return [
         *_check_machine(),
         await _check_broker(),
@@ -120,7 +127,10 @@ async def _check_suite() -> list[DoctorFinding]:
         suite = read_suite_state(paths.home_dir())
     except UserError as error:
         return [DoctorFinding("suite", True, error.problem), _check_ports()]
-    return [await _check_readiness(suite, service) for service in suite.urls]
+    return [
+        await _check_readiness(service, url, suite.internal_urls[service], f"read {suite.logs}/{service}.log")
+        for service, url in suite.urls.items()
+    ]
 
 
 def _check_ports() -> DoctorFinding:
@@ -132,14 +142,13 @@ def _check_ports() -> DoctorFinding:
     return DoctorFinding("ports", not taken, detail, remedy)
 
 
-async def _check_readiness(suite: SuiteState, service: str) -> DoctorFinding:
-    remedy = f"read {suite.logs}/{service}.log"
-    url = f"{suite.internal_urls[service]}/readyz"
+async def _check_readiness(service: str, shown_url: str, internal_url: str, remedy: str) -> DoctorFinding:
+    url = f"{internal_url}/readyz"
     try:
         async with limit_exchange(url, REQUEST_TIMEOUT_S), create_http_client() as client:
             response = await client.get(url)
         text = "ready" if response.is_success else response.text[:MAX_REASON_CHARS]
-        return DoctorFinding(service, response.is_success, f"{suite.urls[service]} {text}", remedy)
+        return DoctorFinding(service, response.is_success, f"{shown_url} {text}", remedy)
     except Unreachable as error:
         return DoctorFinding(service, False, str(error), remedy)
 

@@ -9,6 +9,7 @@ import msgspec
 import rich_click as click
 from rich.table import Table
 
+from prebook.cli.suite_access import ServicesAccess, find_services
 from prebook.contracts.booking import DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.trip_http import TripLedgerEntry, TripLedgerPage
 from prebook.devstack import command_line
@@ -16,13 +17,11 @@ from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
 from prebook.devstack.pages import follow_pages
 from prebook.devstack.parameters import json_option
-from prebook.devstack.suite_state import SuiteState, read_suite_state
 from prebook.devstack.terminal import PlainConsole, echo
 from prebook.flows import CONSOLE
 from prebook.http.client import create_http_client, limit_exchange
 from prebook.http.signed_client import CallAuth
 from prebook.messaging.errors import Unreachable
-from prebook.runtime import paths
 
 PAGE_SIZE = 1000
 REQUEST_TIMEOUT_S = 15.0
@@ -70,7 +69,7 @@ class LedgerSummary(msgspec.Struct, frozen=True):
 @json_option()
 def ledger(*, prefix: str, as_json: bool) -> None:
     """Count the bookings of the running suite by plan and state, the trips by what completed them, and the notices."""
-    summary = command_line.run_interruptible(_read_summary(read_suite_state(paths.home_dir()), prefix))
+    summary = command_line.run_interruptible(_read_summary(find_services(), prefix))
     if as_json:
         echo(msgspec.json.encode(summary))
     else:
@@ -79,9 +78,9 @@ def ledger(*, prefix: str, as_json: bool) -> None:
             PlainConsole().print(_trips_table(summary))
 
 
-async def _read_summary(suite: SuiteState, prefix: str) -> LedgerSummary:
-    urls = suite.internal_urls
-    booking, notification = (CallAuth(CONSOLE, suite.signing_secrets[CONSOLE], s) for s in ("booking", "notification"))
+async def _read_summary(services: ServicesAccess, prefix: str) -> LedgerSummary:
+    urls = services.internal_urls
+    booking, notification = (CallAuth(CONSOLE, services.console_secrets, s) for s in ("booking", "notification"))
     async with create_http_client() as client:
         try:
             ledger_pages = _fetch_pages(client, f"{urls['booking']}/v1/ledger", booking, LedgerPage, {"prefix": prefix})

@@ -13,15 +13,15 @@ from prebook.devstack.key_ring import generate_key_ring
 from prebook.devstack.supervisor.control_api import token_digest
 from prebook.devstack.terminal import echo
 from prebook.flows import CONSOLE, PROCESSES
-from prebook.messaging.addresses import ARCHIVE_READER, broker_user
+from prebook.messaging.addresses import ARCHIVE_READER, VHOST, broker_user
 from prebook.patterns.signature import generate_secret
 from prebook.topology.access import ACCOUNTS
 
+BROKER_ADMIN = "admin"
 SECRETS_GID = 10000
 SETUP_UID = 10010
-ARCHIVE_READER_UID = 10011
-CAMPAIGN_UID = 10020
-"""User id of the container that runs the campaign, which holds the console's secrets."""
+CONSOLE_UID = 10020
+"""User id of the console and of the campaign, which hold the console's secrets."""
 FIRST_SERVICE_UID = 10001
 """User id of booking; the other services follow in the order of PROCESSES, as in the compose file."""
 OWNER_ONLY_MODE = 0o400
@@ -57,7 +57,7 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
     broker_admin_password = _generate_password()
     passwords = {account: _generate_password() for account in ACCOUNTS}
     key_ring = generate_key_ring(rider_callbacks=(generate_secret(),))
-    owners = {CONSOLE: CAMPAIGN_UID, **{service: uid for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID)}}
+    owners = {CONSOLE: CONSOLE_UID, **{service: uid for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID)}}
     files: dict[str, tuple[str, int, int]] = {
         "postgres_password": (database_admin_password, 0, OWNER_ONLY_MODE),
         "rabbitmq_password": (broker_admin_password, 0, OWNER_ONLY_MODE),
@@ -69,9 +69,21 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         "setup/rabbitmq_password": (broker_admin_password, SETUP_UID, OWNER_ONLY_MODE),
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY_MODE),
         **{path: (text, owners[PurePath(path).parts[0]], OWNER_ONLY_MODE) for path, text in key_ring.files().items()},
+        "console/database_url": (
+            _database_url("postgres", database_admin_password, database_host),
+            CONSOLE_UID,
+            OWNER_ONLY_MODE,
+        ),
+        "console/rabbitmq_password": (broker_admin_password, CONSOLE_UID, OWNER_ONLY_MODE),
+        "console/amqp_url": (
+            f"amqp://{BROKER_ADMIN}:{broker_admin_password}@{broker_host}/{VHOST}",
+            CONSOLE_UID,
+            OWNER_ONLY_MODE,
+        ),
+        f"console/{CONSOLE}_control_token": (_generate_password(), CONSOLE_UID, OWNER_ONLY_MODE),
         f"{ARCHIVE_READER}/amqp_url": (
             _amqp_url(ARCHIVE_READER, passwords[ARCHIVE_READER], broker_host),
-            ARCHIVE_READER_UID,
+            CONSOLE_UID,
             OWNER_ONLY_MODE,
         ),
     }
@@ -85,7 +97,7 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
     for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):
         files[f"{service}/control_token_sha256"] = (token_digest(tokens[service]), uid, OWNER_ONLY_MODE)
     for service in PROCESSES:
-        files[f"{CONSOLE}/{service}_control_token"] = (tokens[service], CAMPAIGN_UID, OWNER_ONLY_MODE)
+        files[f"{CONSOLE}/{service}_control_token"] = (tokens[service], CONSOLE_UID, OWNER_ONLY_MODE)
     return files
 
 
@@ -94,7 +106,7 @@ def _database_url(user: str, password: str, host: str) -> str:
 
 
 def _amqp_url(account: str, password: str, host: str) -> str:
-    return f"amqp://{broker_user(account)}:{password}@{host}/prebook"
+    return f"amqp://{broker_user(account)}:{password}@{host}/{VHOST}"
 
 
 def _generate_password() -> str:

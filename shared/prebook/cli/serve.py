@@ -11,8 +11,8 @@ import rich_click as click
 from prebook.cli.settings import read_settings
 from prebook.devstack import command_line
 from prebook.devstack.command_line import Interrupted, examples
+from prebook.devstack.container_environment import container_environment
 from prebook.devstack.ports import LOOPBACK
-from prebook.devstack.service_environment import container_environment
 from prebook.devstack.supervisor.contract import ProcessSpec
 from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
 from prebook.devstack.supervisor.supervisor import Supervisor

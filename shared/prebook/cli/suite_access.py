@@ -1,7 +1,8 @@
 """Access of a command to broker, database, archive and services: PREBOOK_* variables, else the running suite's."""
 
+import getpass
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,7 +13,7 @@ import msgspec
 from prebook.cli.settings import read_settings
 from prebook.devstack.errors import UserError
 from prebook.devstack.suite_state import read_suite_state
-from prebook.flows import CONSOLE, OPERATIONS, SERVICES
+from prebook.flows import CONSOLE, OPERATIONS, PROCESSES, SERVICES
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.rabbit.management import ManagementClient
@@ -46,6 +47,18 @@ class DatabaseSettings(msgspec.Struct, frozen=True):
     ]
 
 
+CONSOLE_SECRETS_META = msgspec.Meta(
+    description="comma-separated secrets by which commands sign their calls to services, the newest first",
+    examples=["whsec_<base64>"],
+)
+
+
+class ConsoleSecrets(msgspec.Struct, frozen=True):
+    """Setting PREBOOK_CONSOLE_SECRETS, or PREBOOK_CONSOLE_SECRETS_FILE with the path of a file that holds it."""
+
+    console_secrets: Annotated[tuple[str, ...], CONSOLE_SECRETS_META]
+
+
 class ArchiveSettings(msgspec.Struct, frozen=True):
     """Setting PREBOOK_ARCHIVE_URL, or PREBOOK_ARCHIVE_URL_FILE with the path of a file that holds it."""
 
@@ -57,13 +70,7 @@ class ArchiveSettings(msgspec.Struct, frozen=True):
             examples=["amqp://prebook_archive_reader:password@host:port/vhost"],
         ),
     ]
-    console_secrets: Annotated[
-        tuple[str, ...],
-        msgspec.Meta(
-            description="comma-separated secrets by which commands sign their calls to services, the newest first",
-            examples=["whsec_<base64>"],
-        ),
-    ] = ()
+    console_secrets: Annotated[tuple[str, ...], CONSOLE_SECRETS_META] = ()
 
 
 class OperationsSettings(msgspec.Struct, frozen=True):
@@ -82,6 +89,14 @@ class OperationsAccess:
 
     url: str
     token: str
+
+
+@dataclass(frozen=True, repr=False)
+class ServicesAccess:
+    """Base URL of the internal listener by service, and the secrets by which the console signs its calls to it."""
+
+    internal_urls: Mapping[str, str]
+    console_secrets: Sequence[str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,12 +150,23 @@ async def connect_database() -> AsyncIterator["asyncpg.Connection[asyncpg.Record
 def find_archive() -> ArchiveAccess:
     """Return the configured archive, or that of the running suite. Raises UserError if there is neither."""
     if _is_set("PREBOOK_ARCHIVE_URL"):
-        urls = {service: os.environ.get(f"PREBOOK_INTERNAL_URL_{service.upper()}", "") for service in SERVICES}
         given = read_settings(ArchiveSettings)
-        known = {service: url for service, url in urls.items() if url}
-        return ArchiveAccess(given.archive_url, known, given.console_secrets)
+        return ArchiveAccess(given.archive_url, _given_internal_urls(SERVICES), given.console_secrets)
     suite = read_suite_state(paths.home_dir())
     return ArchiveAccess(suite.archive_url, suite.internal_urls, suite.signing_secrets[CONSOLE])
+
+
+def find_services() -> ServicesAccess:
+    """Return the configured services, or those of the running suite. Raises UserError if there are neither."""
+    if are_services_configured():
+        return _read_configured_services()
+    suite = read_suite_state(paths.home_dir())
+    return ServicesAccess(suite.internal_urls, suite.signing_secrets[CONSOLE])
+
+
+def are_services_configured() -> bool:
+    """Return whether PREBOOK_* variables name the services, as in a container of the console."""
+    return _is_set("PREBOOK_CONSOLE_SECRETS")
 
 
 def archive_unreadable(error: Unreachable) -> UserError:
@@ -156,6 +182,27 @@ def find_operations() -> OperationsAccess:
         return OperationsAccess(given.url_operations.rstrip("/"), given.operator_token)
     suite = read_suite_state(paths.home_dir())
     return OperationsAccess(suite.urls[OPERATIONS], suite.operator_token)
+
+
+def current_user() -> str:
+    """Return the name of this machine's user; in a container without one, the number of the user."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return f"uid-{os.getuid()}"
+
+
+def _read_configured_services() -> ServicesAccess:
+    urls = _given_internal_urls(PROCESSES)
+    if missing := [f"PREBOOK_INTERNAL_URL_{name.upper()}" for name in SERVICES if name not in urls]:
+        raise UserError(f"{', '.join(missing)} not set", "set the base URL of each service's internal listener")
+    return ServicesAccess(urls, read_settings(ConsoleSecrets).console_secrets)
+
+
+def _given_internal_urls(services: Iterable[str]) -> dict[str, str]:
+    """Return PREBOOK_INTERNAL_URL_<SERVICE> of each service for which it is set."""
+    urls = {service: os.environ.get(f"PREBOOK_INTERNAL_URL_{service.upper()}", "") for service in services}
+    return {service: url for service, url in urls.items() if url}
 
 
 def _is_set(variable: str) -> bool:

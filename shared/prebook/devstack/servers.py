@@ -1,11 +1,11 @@
 """Broker and database: their URLs and credentials, and the protocols of the servers that run them."""
 
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from prebook.devstack.child_process import ChildProcess
 from prebook.devstack.supervisor.contract import WriteFault
 
 Log = Callable[[str], None]
@@ -46,11 +46,41 @@ class Database:
     pid: int | None = None
 
 
-class ServerProcess(Protocol):
-    """A broker node or the database as a child process, which may be ended and started again."""
+class ServerChild(Protocol):
+    """The process of a server: a child process, or one in another container."""
 
     @property
-    def child(self) -> ChildProcess | None:
+    def pid(self) -> int:
+        """Process id, in the process's own container."""
+        ...
+
+    @property
+    def status(self) -> int | None:
+        """Exit status; None while it runs."""
+        ...
+
+    def send_signal(self, number: signal.Signals) -> bool:
+        """Send a signal and return whether the process still existed. Raises UserError."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for the end of the process and return its exit status."""
+        ...
+
+    async def stop(self, grace_period_s: float) -> int:
+        """End the process in an orderly way, by SIGKILL after the grace period. Raises UserError."""
+        ...
+
+    async def kill(self) -> int:
+        """Kill the process, wait for its end, and return the exit status. Raises UserError."""
+        ...
+
+
+class ServerProcess(Protocol):
+    """A broker node or the database as a process that may be ended and started again."""
+
+    @property
+    def child(self) -> ServerChild | None:
         """Current process, which may have ended."""
         ...
 

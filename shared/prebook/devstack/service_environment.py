@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit, urlunsplit
 
+from prebook.devstack.container_environment import SUPERVISOR_SETTINGS, variable_names
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import make_private_dir
 from prebook.devstack.key_ring import KeyRing, generate_key_ring, split_secrets, write_key_ring
@@ -26,8 +27,6 @@ from prebook.topology.access import ACCOUNTS
 
 ADMIN_SETTINGS = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
 """Administrators' access: no service gets it."""
-SUPERVISOR_SETTINGS = ("CONTROL_TOKEN", "CONTROL_TOKEN_SHA256", "ROLE_PASSWORDS", "CONSOLE_SECRETS", "OPERATOR_TOKEN")
-"""Secrets of the supervisor and the console: no service gets them."""
 
 
 DEFAULT_PORTS = {"amqp": 5672, "postgresql+asyncpg": 5432}
@@ -173,12 +172,6 @@ def process_specs(
     ]
 
 
-def container_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a container's one service: the container's, without the supervisor's secrets."""
-    given = {k: v for k, v in env.items() if k not in _variable_names(SUPERVISOR_SETTINGS)}
-    return {"PREBOOK_COUPLINGS": str(paths.couplings_file())} | given
-
-
 def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[str, str]:
     """Return the variables by which the lab reaches the suite and injects faults.
 
@@ -191,7 +184,7 @@ def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[s
         **_url_variables("PREBOOK_URL", state.urls),
         **_url_variables("PREBOOK_INTERNAL_URL", state.internal_urls),
         "PREBOOK_CONSOLE_SECRETS": ",".join(state.signing_secrets[CONSOLE]),
-        **{f"PREBOOK_CONTROL_{service.upper()}": state.control_url for service in state.urls},
+        **_url_variables("PREBOOK_CONTROL", dict.fromkeys((*state.urls, CONSOLE), state.control_url)),
         "PREBOOK_OPERATOR_TOKEN": state.operator_token,
         "PREBOOK_CONTROL_TOKEN": state.control_token,
         "PREBOOK_MANAGEMENT_URL": state.management_url,
@@ -229,7 +222,7 @@ def _service_environment(service: str, options: SuiteOptions, stack: Stack, prox
     database = _via_proxy(stack.database.url, proxies.get(f"{service}-database"))
     nodes = [_via_proxy(url, proxies.get(f"{service}-broker"), n) for n, url in enumerate(stack.broker.amqp_urls)]
     given = {**os.environ, **options.settings}
-    rest = {k: v for k, v in given.items() if k not in _variable_names((*ADMIN_SETTINGS, *SUPERVISOR_SETTINGS))}
+    rest = {k: v for k, v in given.items() if k not in variable_names((*ADMIN_SETTINGS, *SUPERVISOR_SETTINGS))}
     rest.pop(RIDER_CALLBACK_SECRETS, None)
     if service != "booking":
         rest.pop(RIDER_CALLBACK_HOSTS, None)  # the others call no rider's system, and have no secrets for it
@@ -281,7 +274,3 @@ def _via_proxy(url: str, proxy: FaultProxy | None, index: int = 0) -> str:
     (host, port) = proxy.addresses[index]
     credentials, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{credentials}{at}{host}:{port}"))
-
-
-def _variable_names(settings: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(f"PREBOOK_{name}{suffix}" for name in settings for suffix in ("", "_FILE"))

@@ -60,7 +60,7 @@ def test_each_fault_has_an_expectation_and_an_injection(fault: Fault) -> None:
     [
         ("kill_pricing", replace(ALL_CAPABILITIES, control_problem=NO_CONTROL), NO_CONTROL),
         ("kill_pricing", replace(ALL_CAPABILITIES, processes=frozenset({"booking"})), "no process pricing"),
-        ("broker_kill", replace(ALL_CAPABILITIES, servers=frozenset()), "did not start the broker"),
+        ("broker_kill", replace(ALL_CAPABILITIES, servers=frozenset()), "cannot restart the broker"),
         ("memory_alarm", replace(ALL_CAPABILITIES, amqp_problem="no address"), "no address"),
         ("poison", replace(ALL_CAPABILITIES, processes=frozenset(SERVICES)), "no operations"),
         ("connections_cut", replace(ALL_CAPABILITIES, management_problem="no API"), "no API"),

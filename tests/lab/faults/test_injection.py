@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from prebook.flows import CONSOLE
 from prebook.lab.faults import FAULT_CATALOGUE, FaultAccess, fault_access, inject, survey_faults
 from prebook.lab.faults.availability import NO_CONTROL
 from prebook.lab.suite_client.broker_management import BrokerManagement
@@ -114,8 +115,9 @@ async def serve_stub(control: StubControl) -> AsyncIterator[FaultAccess]:
         async with aiohttp.ClientSession() as session:
             management = BrokerManagement(session, control.url, "admin", "secret-word")
             pricing = {"pricing": control.url}
-            tokens = {"pricing": "token"}
-            yield FaultAccess(session, SuiteAddresses(pricing, pricing), pricing, tokens, management, VHOST_URL)
+            tokens = dict.fromkeys(("pricing", CONSOLE), "token")
+            supervisors = {**pricing, CONSOLE: pricing["pricing"]}
+            yield FaultAccess(session, SuiteAddresses(pricing, pricing), supervisors, tokens, management, VHOST_URL)
     finally:
         await runner.cleanup()
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prebook.devstack.supervisor.contract import ProcessInfo, ProxyInfo, ServerInfo
-from prebook.flows import OPERATIONS
+from prebook.flows import CONSOLE, OPERATIONS
 from prebook.lab.faults.broker_channel import open_admin_channel
 from prebook.lab.faults.catalogue import FAULT_CATALOGUE
 from prebook.lab.faults.fault_access import FaultAccess
@@ -38,8 +38,8 @@ async def read_capabilities(fault_access: FaultAccess) -> SuiteCapabilities:
     """Query supervisors and broker concurrently. A supervisor that does not respond contributes no names."""
     processes, servers, proxies, (nodes, management_problem), amqp_problem = await asyncio.gather(
         _read_process_names(fault_access),
-        _read_names(fault_access, "", SupervisorClient.list_servers),
-        _read_names(fault_access, "", SupervisorClient.list_proxies),
+        _read_names(fault_access, CONSOLE, SupervisorClient.list_servers),
+        _read_names(fault_access, CONSOLE, SupervisorClient.list_proxies),
         _count_nodes(fault_access),
         _check_amqp(fault_access),
     )
@@ -70,10 +70,10 @@ async def _read_process_names(fault_access: FaultAccess) -> frozenset[str]:
 
 
 async def _read_names(
-    fault_access: FaultAccess, service: str, list_resources: Callable[[SupervisorClient], Awaitable[Resources]]
+    fault_access: FaultAccess, owned: str, list_resources: Callable[[SupervisorClient], Awaitable[Resources]]
 ) -> frozenset[str]:
     try:
-        return frozenset(resource.name for resource in await list_resources(fault_access.supervisor(service)))
+        return frozenset(resource.name for resource in await list_resources(fault_access.supervisor(owned)))
     except SupervisorError:
         return frozenset()
 
@@ -134,8 +134,9 @@ def _no_process(fault: Fault, capabilities: SuiteCapabilities) -> str:
 
 
 def _no_server(fault: Fault, capabilities: SuiteCapabilities) -> str:
-    is_not_the_reason = capabilities.control_problem or fault.target in capabilities.servers
-    return "" if is_not_the_reason else f"the supervisor did not start the {fault.target} itself"
+    if capabilities.control_problem or fault.target in capabilities.servers:
+        return ""
+    return f"the console cannot restart the {fault.target}: it did not start it, and no control loop runs beside it"
 
 
 def _no_proxy(fault: Fault, capabilities: SuiteCapabilities) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-from prebook.flows import PROCESSES
+from prebook.flows import CONSOLE, PROCESSES
 from prebook.lab.suite_client.broker_management import BrokerManagement, BrokerManagementError
 from prebook.lab.suite_client.probe import HttpProbe
 from prebook.lab.suite_client.settings import (
@@ -20,6 +20,9 @@ from prebook.lab.suite_client.settings import (
 )
 from prebook.lab.suite_client.supervisor import SupervisorClient, SupervisorError
 
+OWNERS = (*PROCESSES, CONSOLE)
+"""Names in the variables of control APIs."""
+
 
 @dataclass(frozen=True)
 class FaultAccess:
@@ -28,18 +31,20 @@ class FaultAccess:
     session: aiohttp.ClientSession
     addresses: SuiteAddresses
     supervisor_urls: Mapping[str, str]
-    """Service -> base URL of the supervisor that owns its process."""
+    """Service -> base URL of the supervisor that owns its process; for the console, that of servers and proxies."""
     control_tokens: Mapping[str, str] = field(repr=False)
-    """Service -> token of the supervisor that owns its process."""
+    """Key of ``supervisor_urls`` -> token of that supervisor."""
     management: BrokerManagement | None = None
     amqp_url: str = field(default="", repr=False)
     """Broker URL with an administrator's credentials and the suite's virtual host; empty if unknown."""
 
-    def supervisor(self, service: str = "") -> SupervisorClient:
-        """Return a client of the supervisor that owns ``service``, or of any. Raises SupervisorError."""
-        owned = service or next(iter(self.supervisor_urls), "")
+    def supervisor(self, owned: str = CONSOLE) -> SupervisorClient:
+        """Return a client of the supervisor that owns a service, or of the console. Raises SupervisorError.
+
+        The console owns broker, database and fault proxies.
+        """
         if owned not in self.supervisor_urls:
-            raise SupervisorError(f"no supervisor of {service or 'this suite'} is known; set PREBOOK_CONTROL_<SERVICE>")
+            raise SupervisorError(f"no supervisor of {owned} is known; set PREBOOK_CONTROL_{owned.upper()}")
         return SupervisorClient(self.session, self.supervisor_urls[owned], self.control_tokens.get(owned, ""))
 
     def http_probe(self, service: str) -> HttpProbe:
@@ -62,8 +67,8 @@ class FaultAccess:
 def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]) -> FaultAccess:
     """Read the addresses and credentials for fault injection; every variable is optional.
 
-    The variables are those of ``read_addresses``, ``PREBOOK_CONTROL_<SERVICE>``, ``PREBOOK_CONTROL_TOKEN``, or
-    ``PREBOOK_CONTROL_TOKEN_<SERVICE>`` where each supervisor has its own,
+    The variables are those of ``read_addresses``, ``PREBOOK_CONTROL_<SERVICE>`` and ``PREBOOK_CONTROL_CONSOLE``,
+    ``PREBOOK_CONTROL_TOKEN``, or ``PREBOOK_CONTROL_TOKEN_<SERVICE>`` where each supervisor has its own,
     ``PREBOOK_MANAGEMENT_URL``, ``_USER`` and ``_PASSWORD``, ``PREBOOK_AMQP_URL``.
 
     Raises:
@@ -77,7 +82,7 @@ def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]
     access = FaultAccess(
         session,
         addresses=read_addresses(reader),
-        supervisor_urls=read_urls(reader, "PREBOOK_CONTROL"),
+        supervisor_urls=read_urls(reader, "PREBOOK_CONTROL", names=OWNERS),
         control_tokens=_read_control_tokens(reader),
         management=BrokerManagement(session, url, user or "", password or "") if url else None,
         amqp_url=reader.read_optional("PREBOOK_AMQP_URL", parse_non_empty) or "",
@@ -90,7 +95,6 @@ def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]
 def _read_control_tokens(reader: EnvironmentReader) -> dict[str, str]:
     common = reader.read_optional("PREBOOK_CONTROL_TOKEN", parse_non_empty) or ""
     own = {
-        service: reader.read_optional(f"PREBOOK_CONTROL_TOKEN_{service.upper()}", parse_non_empty)
-        for service in PROCESSES
+        service: reader.read_optional(f"PREBOOK_CONTROL_TOKEN_{service.upper()}", parse_non_empty) for service in OWNERS
     }
     return {service: token or common for service, token in own.items()}

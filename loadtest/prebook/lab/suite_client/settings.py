@@ -122,9 +122,11 @@ def read_addresses(
     )
 
 
-def read_urls(reader: EnvironmentReader, prefix: str, required: Collection[str] = ()) -> dict[str, str]:
-    """Return the base URLs in the variables ``<prefix>_<SERVICE>`` by service; those that are not set are absent."""
-    read = {name: reader.read if name in required else reader.read_optional for name in PROCESSES}
+def read_urls(
+    reader: EnvironmentReader, prefix: str, required: Collection[str] = (), *, names: Collection[str] = PROCESSES
+) -> dict[str, str]:
+    """Return the base URLs in the variables ``<prefix>_<NAME>`` by name; those that are not set are absent."""
+    read = {name: reader.read if name in required else reader.read_optional for name in names}
     urls = {name: read_url(f"{prefix}_{name.upper()}", parse_base_url) for name, read_url in read.items()}
     return {name: url for name, url in urls.items() if url}
 

@@ -1,6 +1,5 @@
 """HTTP client of the running suite's operations service."""
 
-import getpass
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +8,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from prebook.cli.suite_access import find_operations
+from prebook.cli.suite_access import current_user, find_operations
 from prebook.devstack import command_line
 from prebook.devstack.errors import UserError
 from prebook.http.client import create_http_client, limit_exchange
@@ -77,7 +76,7 @@ async def _exchange(
 
 def _user_name() -> str:
     """Return the name of the user of this machine, as operations records it."""
-    return re.sub(r"[^A-Za-z0-9_.@-]", "_", getpass.getuser())[:MAX_USER_NAME_CHARS]
+    return re.sub(r"[^A-Za-z0-9_.@-]", "_", current_user())[:MAX_USER_NAME_CHARS]
 
 
 def _problem_error(status: int, text: bytes) -> UserError:

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from prebook.asyncio_tools import wait_uncancelled
-from prebook.devstack.child_process import ChildProcess
 from prebook.devstack.errors import UserError
-from prebook.devstack.servers import ServerProcess, SupportsMemoryAlarm, SupportsWriteFaults
+from prebook.devstack.servers import ServerChild, ServerProcess, SupportsMemoryAlarm, SupportsWriteFaults
 from prebook.devstack.stack import Stack
 from prebook.devstack.supervisor.contract import (
     FaultEffect,
@@ -105,7 +104,7 @@ class SupervisedServer:
         if task.done():
             task.result()
 
-    async def _restart(self, child: ChildProcess, fault: Restart) -> None:
+    async def _restart(self, child: ServerChild, fault: Restart) -> None:
         await SHUTDOWNS[fault.shutdown](child)
         await asyncio.sleep(fault.down_s)
         await self._process.restart()
@@ -116,29 +115,29 @@ class SupervisedServer:
             task.cancel()
             await wait_uncancelled(asyncio.gather(task, return_exceptions=True))
 
-    def _running_child(self) -> ChildProcess | None:
+    def _running_child(self) -> ServerChild | None:
         """Return the running process; None while it is down, or is being restarted and not ready yet."""
         child = self._process.child
         is_restarting = self._restart_task is not None and not self._restart_task.done()
         return child if child and child.status is None and not is_restarting else None
 
-    def _require_running(self) -> ChildProcess:
+    def _require_running(self) -> ServerChild:
         child = self._running_child()
         if child is None:
             raise NotRunning(f"{self.name} is down")
         return child
 
 
-async def _kill(child: ChildProcess) -> None:
+async def _kill(child: ServerChild) -> None:
     child.send_signal(signal.SIGKILL)
     await child.wait()
 
 
-async def _stop(child: ChildProcess) -> None:
+async def _stop(child: ServerChild) -> None:
     await child.stop(GRACE_PERIOD_S)
 
 
-SHUTDOWNS: Mapping[ShutdownMode, Callable[[ChildProcess], Awaitable[None]]] = {
+SHUTDOWNS: Mapping[ShutdownMode, Callable[[ServerChild], Awaitable[None]]] = {
     ShutdownMode.KILL: _kill,
     ShutdownMode.STOP: _stop,
 }
@@ -152,7 +151,7 @@ async def _hold(fault: AbstractAsyncContextManager[None], duration_s: float, beg
 
 
 @asynccontextmanager
-async def _memory_alarm(process: SupportsMemoryAlarm, child: ChildProcess) -> AsyncIterator[None]:
+async def _memory_alarm(process: SupportsMemoryAlarm, child: ServerChild) -> AsyncIterator[None]:
     """Hold the memory alarm during the block; the configured watermark is restored in any case."""
     try:
         await process.set_memory_watermark(ALARM_WATERMARK)
@@ -161,7 +160,7 @@ async def _memory_alarm(process: SupportsMemoryAlarm, child: ChildProcess) -> As
         await _clear_alarm(process, child)
 
 
-async def _clear_alarm(process: SupportsMemoryAlarm, child: ChildProcess) -> None:
+async def _clear_alarm(process: SupportsMemoryAlarm, child: ServerChild) -> None:
     """Reset the watermark, unless the node ends: it starts again with the configured one."""
     async with asyncio.timeout(CLEAR_ALARM_TIMEOUT_S):
         while child.status is None:
