@@ -82,7 +82,9 @@ def test_every_prebook_container_runs_under_its_own_user_without_capabilities(na
 @pytest.mark.parametrize("name", sorted(LONG_RUNNING))
 def test_long_running_containers_are_restarted_and_have_a_health_check(name: str) -> None:
     assert CONTAINERS[name]["restart"] == "unless-stopped"
-    assert CONTAINERS[name]["healthcheck"]["test"][0] == "CMD"
+    check = CONTAINERS[name]["healthcheck"]
+    assert check["test"][0] == "CMD"
+    assert check["start_period"] == "120s", "a failed check ends `docker compose up` only after this time"
 
 
 def test_only_containers_with_published_ports_are_on_the_edge_network() -> None:
