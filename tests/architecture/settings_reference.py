@@ -178,6 +178,12 @@ COMPOSE_VARIABLES = (
     Variable("PREBOOK_OPERATIONS_PORT", "8082", "port of operations on 127.0.0.1", "docker-compose.yml"),
     Variable("PREBOOK_MANAGEMENT_PORT", "15672", "port of the management API on 127.0.0.1", "docker-compose.yml"),
     Variable(
+        "PREBOOK_FAULT_PROXIES",
+        "",
+        "if set, the connections of the services pass fault proxies in the console",
+        "docker-compose.yml",
+    ),
+    Variable(
         "PREBOOK_CAMPAIGN_OPTIONS",
         "",
         "options of the container campaign, such as --quick --seed 11",

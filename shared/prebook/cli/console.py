@@ -9,6 +9,7 @@ import rich_click as click
 
 from prebook.cli.serve import DEFAULT_CONTROL_PORT
 from prebook.cli.settings import read_settings
+from prebook.cli.suite_access import find_services
 from prebook.devstack import command_line
 from prebook.devstack.command_line import Interrupted, examples, log_to_stderr
 from prebook.devstack.console import ConsoleAccess, run_console
@@ -47,6 +48,11 @@ class ConsoleSettings(msgspec.Struct, frozen=True):
     control_folder: Annotated[
         str, msgspec.Meta(description="folder that the console shares with the control loops of broker and database")
     ] = "/run/control"
+    amqp_url: Annotated[str, msgspec.Meta(description="broker URL of an administrator; for the fault proxies")] = ""
+    fault_proxy_host: Annotated[
+        str,
+        msgspec.Meta(description="name by which services reach the fault proxies of this console; empty: no proxies"),
+    ] = ""
 
 
 @click.command(epilog=EXAMPLES)
@@ -72,6 +78,9 @@ def console(*, control_host: str, control_port: int) -> None:
         management_password=settings.management_password,
         control_folder=Path(settings.control_folder),
         control_token=settings.control_token_console,
+        amqp_url=settings.amqp_url,
+        internal_urls=find_services().internal_urls if settings.fault_proxy_host else {},
+        proxy_host=settings.fault_proxy_host,
     )
     with contextlib.suppress(Interrupted):  # containers are stopped by a signal: exit status 0
         command_line.run_interruptible(run_console(access, control_host, control_port, log_to_stderr))

@@ -39,6 +39,9 @@ class ServeSettings(msgspec.Struct, frozen=True):
     http_port: Annotated[
         int, msgspec.Meta(ge=1, le=65535, description="TCP port of the service, polled for readiness, 1 to 65535")
     ] = 8000
+    fault_proxy_host: Annotated[
+        str, msgspec.Meta(description="console whose fault proxies the connections of the service pass; empty: none")
+    ] = ""
 
 
 @click.command(epilog=EXAMPLES)
@@ -66,7 +69,8 @@ async def _supervise(service: str, settings: ServeSettings, host: str, port: int
     """Run the service and the control API; return only if the service fails because of wrong settings."""
     ready = f"http://{LOOPBACK}:{settings.http_port}/readyz"
     args = (sys.executable, "-m", f"prebook.{service}")
-    supervisor = Supervisor([ProcessSpec(service, args, container_environment(os.environ), ready)])
+    environment = container_environment(service, os.environ, settings.fault_proxy_host)
+    supervisor = Supervisor([ProcessSpec(service, args, environment, ready)])
     control = create_control_app(supervisor, settings.control_token_sha256)
     async with supervisor.run(), serve_control_api(control, host, port):
         await supervisor.wait_until_failed()

@@ -4,9 +4,12 @@ Apart from ``service_environment``, because the supervisor of every container wo
 """
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
+from prebook.devstack.proxies.container_links import links_of, via_console
 from prebook.flows import CONSOLE, PROCESSES
 from prebook.runtime import paths
+from prebook.text_file import read_secret
 
 SUPERVISOR_SETTINGS = (
     "CONTROL_TOKEN",
@@ -19,10 +22,30 @@ SUPERVISOR_SETTINGS = (
 """Secrets of the supervisor and the console: no service gets them."""
 
 
-def container_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a container's one service: the container's, without the supervisor's secrets."""
+def container_environment(service: str, env: Mapping[str, str], proxy_host: str = "") -> dict[str, str]:
+    """Return the environment of a container's one service: the container's, without the supervisor's secrets.
+
+    ``proxy_host``: console whose fault proxies the service's connections pass; "" for none. Raises OSError if a file
+    with a URL cannot be read.
+    """
     given = {k: v for k, v in env.items() if k not in variable_names(SUPERVISOR_SETTINGS)}
-    return {"PREBOOK_COUPLINGS": str(paths.couplings_file())} | given
+    links = _proxied_urls(service, given, proxy_host) if proxy_host else {}
+    files = {f"{name}_FILE" for name in links}
+    return {
+        "PREBOOK_COUPLINGS": str(paths.couplings_file()),
+        **{name: value for name, value in given.items() if name not in files},
+        **links,
+    }
+
+
+def _proxied_urls(service: str, env: Mapping[str, str], host: str) -> dict[str, str]:
+    """Return the URL variables that are set, directly or by a file, with the addresses of the console's proxies."""
+    urls = {}
+    for name, link in links_of(service).items():
+        file = env.get(f"{name}_FILE")
+        if url := read_secret(Path(file)) if file else env.get(name):
+            urls[name] = via_console(url, link, host)
+    return urls
 
 
 def variable_names(settings: Collection[str]) -> frozenset[str]:

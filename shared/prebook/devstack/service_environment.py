@@ -14,7 +14,7 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import make_private_dir
 from prebook.devstack.key_ring import KeyRing, generate_key_ring, split_secrets, write_key_ring
 from prebook.devstack.ports import LOOPBACK
-from prebook.devstack.proxies.proxy import FaultProxy, HostPort
+from prebook.devstack.proxies.proxy import FaultProxy, HostPort, host_port
 from prebook.devstack.stack import Stack
 from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.supervisor.contract import ProcessSpec
@@ -29,8 +29,6 @@ ADMIN_SETTINGS = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER
 """Administrators' access: no service gets it."""
 
 
-DEFAULT_PORTS = {"amqp": 5672, "postgresql+asyncpg": 5432}
-"""Ports of servers whose URL names none."""
 BROKER_NODE_CHOICES = ("1", "3")
 TRUE_VALUES = frozenset({"1", "true", "yes", "on"})
 Proxies = Mapping[str, FaultProxy]
@@ -136,9 +134,9 @@ def proxy_upstreams(options: SuiteOptions, stack: Stack) -> dict[str, Sequence[H
     """Return the upstreams of each proxy by its name; empty without ``options.fault_proxies``."""
     found: dict[str, Sequence[HostPort]] = {}
     for service in PROCESSES if options.fault_proxies else ():
-        found[f"{service}-broker"] = [_host_port(url) for url in stack.broker.amqp_urls]
-        found[f"{service}-database"] = [_host_port(stack.database.url)]
-        found[f"http-{service}"] = [_host_port(options.internal_urls[service])]
+        found[f"{service}-broker"] = [host_port(url) for url in stack.broker.amqp_urls]
+        found[f"{service}-database"] = [host_port(stack.database.url)]
+        found[f"http-{service}"] = [host_port(options.internal_urls[service])]
     return found
 
 
@@ -259,11 +257,6 @@ def _with_credentials(url: str, user: str, password: str, path: str | None = Non
     parts = urlsplit(url)
     _, _, place = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{place}", path=path or parts.path))
-
-
-def _host_port(url: str) -> HostPort:
-    parts = urlsplit(url)
-    return parts.hostname or LOOPBACK, parts.port or DEFAULT_PORTS[parts.scheme]
 
 
 def _via_proxy(url: str, proxy: FaultProxy | None, index: int = 0) -> str:

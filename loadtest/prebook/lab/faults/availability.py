@@ -95,7 +95,10 @@ async def _check_amqp(fault_access: FaultAccess) -> str:
         return f"the broker refuses an administrator's connection: {str(error) or type(error).__name__}"
 
 
-NO_PROXIES = "the suite runs without fault proxies; start it with `prebook up --fault-proxies`"
+NO_PROXIES = (
+    "the suite runs without fault proxies; start it with `prebook up --fault-proxies`, or containers with "
+    "PREBOOK_FAULT_PROXIES=1"
+)
 ONE_NODE = "the broker has one node"
 PROCESS_KINDS = frozenset(
     {FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT, FaultKind.CLOCK_SKEW, FaultKind.QUEUE_FULL}

@@ -5,12 +5,14 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from urllib.parse import urlsplit
 
 from prebook.devstack.ports import LOOPBACK, allocate_ports
 from prebook.devstack.proxies.connection import Direction, Impairment, ProxiedConnection, SocketStream
 from prebook.devstack.supervisor.contract import ProxyFault, ProxyInfo, ProxyState
 
 HostPort = tuple[str, int]
+ANY_PORTS: Mapping[str, Sequence[HostPort]] = {}
 BOTH_DIRECTIONS = frozenset(Direction)
 DOWNSTREAM_ONLY = frozenset({Direction.DOWNSTREAM})
 IMPAIRMENTS: Mapping[ProxyState, Callable[[ProxyFault], Impairment]] = {
@@ -19,15 +21,26 @@ IMPAIRMENTS: Mapping[ProxyState, Callable[[ProxyFault], Impairment]] = {
     ProxyState.BLACK_HOLE: lambda _: Impairment(dropped=BOTH_DIRECTIONS),
     ProxyState.RESPONSE_LOSS: lambda _: Impairment(dropped=DOWNSTREAM_ONLY),
 }
+DEFAULT_PORTS = {"amqp": 5672, "postgresql+asyncpg": 5432}
+"""Ports of servers whose URL names none."""
+
+
+def host_port(url: str) -> HostPort:
+    """Return the address of a server, given its URL."""
+    parts = urlsplit(url)
+    return parts.hostname or LOOPBACK, parts.port or DEFAULT_PORTS[parts.scheme]
 
 
 class FaultProxy:
     """Proxy that listens on one port for each upstream; a fault applies to all of them."""
 
-    def __init__(self, name: str, upstreams: Sequence[HostPort]) -> None:
+    def __init__(self, name: str, upstreams: Sequence[HostPort], listen: Sequence[HostPort] | None = None) -> None:
+        """``listen``: address for each upstream; by default free ports of the loopback interface."""
         self.name = name
         self._upstreams = tuple(upstreams)
-        self._reserved = [_reserve_port(port) for port in allocate_ports(len(self._upstreams))]
+        if listen is None:
+            listen = [(LOOPBACK, port) for port in allocate_ports(len(self._upstreams))]
+        self._reserved = [_reserve_port(address) for address in listen]
         self.addresses: tuple[HostPort, ...] = tuple(held.getsockname() for held in self._reserved)
         self._servers: list[asyncio.Server] = []
         self._connections: dict[ProxiedConnection, asyncio.Task[None]] = {}
@@ -116,19 +129,21 @@ class FaultProxy:
             await asyncio.wait([task])
 
 
-def _reserve_port(port: int) -> socket.socket:
+def _reserve_port(address: HostPort) -> socket.socket:
     """Bind a socket without listening: other programs cannot take the port, and connecting to it is refused."""
     held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held.bind((LOOPBACK, port))
+    held.bind(address)
     return held
 
 
 @asynccontextmanager
-async def open_proxies(upstreams: Mapping[str, Sequence[HostPort]]) -> AsyncIterator[Mapping[str, FaultProxy]]:
-    """Open a proxy for each name, until the block ends."""
-    proxies = {name: FaultProxy(name, addresses) for name, addresses in upstreams.items()}
+async def open_proxies(
+    upstreams: Mapping[str, Sequence[HostPort]], listen: Mapping[str, Sequence[HostPort]] = ANY_PORTS
+) -> AsyncIterator[Mapping[str, FaultProxy]]:
+    """Open a proxy for each name, until the block ends. ``listen``: addresses by name; by default free local ports."""
+    proxies = {name: FaultProxy(name, addresses, listen.get(name)) for name, addresses in upstreams.items()}
     try:
         for proxy in proxies.values():
             await proxy.open()
