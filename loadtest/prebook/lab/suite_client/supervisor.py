@@ -8,7 +8,8 @@ import msgspec
 
 from prebook.devstack.supervisor.contract import ProcessInfo, ProxyInfo, ServerInfo
 
-CONTROL_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
+CONTROL_TIMEOUT = aiohttp.ClientTimeout(total=45.0)
+"""Longer than the slowest request takes: the memory alarm, for which a busy machine starts rabbitmqctl slowly."""
 
 
 class SupervisorError(Exception):
