@@ -159,7 +159,7 @@ def _show_markdown(result: ExperimentResult) -> None:
 
 def describe(experiment: Experiment[Any]) -> dict[str, Any]:
     """Return an experiment's description for --json."""
-    names = ("name", "section", "claims", "pattern", "claim", "varies", "law", "wrong_way", "expected")
+    names = ("name", "section", "claims", "pattern", "code", "claim", "varies", "law", "wrong_way", "expected")
     limits = ("time_limit_s", "quick_time_limit_s", "full", "quick")
     return {name: getattr(experiment, name) for name in (*names, *limits)}
 

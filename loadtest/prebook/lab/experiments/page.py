@@ -63,7 +63,7 @@ def row(experiment: Experiment[Any], result: ExperimentResult) -> Markup:
     """Return the row of one experiment: claim, drawing, numbers, and how to repeat the run."""
     ok = result.status in PASSING
     status = tag("p", result.status.replace("_", " "), class_=f"badge {'ok' if ok else 'bad'}")
-    described = f"{', '.join(result.claims)}. {result.pattern}".strip()
+    described = f"{', '.join(result.claims)}. {experiment.pattern} {experiment.code}".strip()
     return tag(
         "article",
         tag("h3", f"{result.name}: {result.claim}"),

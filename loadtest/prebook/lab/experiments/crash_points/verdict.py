@@ -18,9 +18,8 @@ MAX_NAMED = 5
 
 
 class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of a run, as ``--json`` prints it."""
+    """Details of the result, as --json prints them."""
 
-    schema: str = "prebook.crash_points/1"
     seed: int
     cases: int
     crashes: int

@@ -145,6 +145,7 @@ ORDER = Experiment(
     section=Section.ORDERING,
     claims=("F1", "F2", "F4", "F5"),
     pattern="Message sequence by group (JMS message groups; EIP, Competing Consumers)",
+    code="shared/prebook/patterns/message_groups.py",
     claim="Competing consumers violate the order of messages; message groups keep it, across retries and a kill.",
     varies="the consumer arrangement: competing consumers, message groups, one global group",
     law=f"{LAW}; {COMPLETE}",

@@ -171,6 +171,7 @@ POISON = Experiment(
     section=Section.ERRORS,
     claims=("G2", "G5"),
     pattern="Dead Letter Channel (EIP)",
+    code="shared/prebook/messaging/recoverability/dead_letter.py",
     claim="A message that always fails is parked after exactly its attempts, and the others do not notice it.",
     varies="the kind of poison: undecodable in three ways, always failing, killing its consumer, none",
     law=f"{ONE_EFFECT}; {PARKED}; {CHEAP}",
