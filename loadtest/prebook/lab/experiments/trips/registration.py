@@ -188,6 +188,7 @@ TRIPS = Experiment(
     section=Section.PATTERNS,
     claims=("D3",),
     pattern="Splitter; Aggregator (EIP)",
+    code="shared/prebook/patterns/aggregator.py",
     claim="A trip is split into bookings and aggregated to one outcome, whatever process is killed.",
     varies="kills of services while trips are booked; an aggregate in the database or in memory",
     law=f"{NOT_LOST}; {COMPLETED_ONCE}; {LEGS}; {GROUPS}; {COMPENSATED}; {SAME_STATE}; {NO_ORPHANS}",
