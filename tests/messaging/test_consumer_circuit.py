@@ -3,7 +3,7 @@
 import asyncio
 
 from prebook.messaging.errors import ReceiverUnavailable, Unreachable
-from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
+from prebook.messaging.recoverability.consumer_circuit import MAX_LONE_OUTAGES, ConsumerCircuit, LoneOutages
 from tests.conditions import wait_until
 
 DATABASE_DOWN = Unreachable("the database is down")
@@ -93,3 +93,36 @@ async def test_paused_counts_the_waiting_messages() -> None:
     await asyncio.gather(*waiting)
 
     assert circuit.paused == 0
+
+
+def test_an_outage_of_all_messages_is_the_fault_of_none() -> None:
+    circuit = ConsumerCircuit()
+    circuit.record_success()
+    of_each = [LoneOutages(lambda: circuit.successes) for _ in range(3)]
+    for _ in range(10 * MAX_LONE_OUTAGES):
+        assert not any(outages.record() for outages in of_each)
+
+
+def test_an_outage_that_others_do_not_meet_is_the_fault_of_the_message() -> None:
+    circuit = ConsumerCircuit()
+    outages = LoneOutages(lambda: circuit.successes)
+    recorded = []
+    for _ in range(2 * MAX_LONE_OUTAGES + 1):
+        recorded.append(outages.record())
+        circuit.record_success()
+    assert [index for index, charged in enumerate(recorded) if charged] == [MAX_LONE_OUTAGES, 2 * MAX_LONE_OUTAGES]
+
+
+def test_an_outage_of_all_in_between_starts_the_count_again() -> None:
+    circuit = ConsumerCircuit()
+    outages = LoneOutages(lambda: circuit.successes)
+    for _ in range(MAX_LONE_OUTAGES):
+        assert not outages.record()
+        circuit.record_success()
+    assert outages.record() is True
+    for _ in range(MAX_LONE_OUTAGES - 1):
+        circuit.record_success()
+        assert not outages.record()
+    assert not outages.record(), "nothing else was handled meanwhile"
+    circuit.record_success()
+    assert not outages.record()

@@ -7,6 +7,7 @@ import pytest
 
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.recoverability.blocked_keys import BlockedKeys
+from prebook.messaging.recoverability.consumer_circuit import MAX_LONE_OUTAGES
 from prebook.messaging.recoverability.key_sequencer import BEHIND_PARKED, MAX_CONCURRENT_KEYS
 from prebook.patterns.message_groups import OnPoison
 from prebook.postgres.blocked_keys import SqlBlockedKeys
@@ -159,6 +160,32 @@ async def test_a_due_retry_does_not_wait_for_the_scan_interval() -> None:
         await poll_until(done, 0.8)
     finally:
         loop.cancel()
+
+
+async def test_a_blocked_message_that_alone_meets_an_outage_is_parked_after_its_attempts() -> None:
+    receiver = Receiver(MemoryBlockedKeys(), fails={"a-0": (TRANSIENT_ERROR, 1)})
+    await receiver.receive(message_of("a", 0))
+    receiver.fails["a-0"] = (Unreachable("a statement took too long"), EVERY_ATTEMPT)
+    outages = 0
+    while not receiver.parked:
+        assert outages < 50, "it is taken for an outage for ever"
+        try:
+            await receiver.retry_due()
+        except Unreachable:
+            outages += 1
+        await receiver.receive(message_of(f"b{outages}", 0))
+    assert receiver.parked == [("a-0", "attempts_exhausted")]
+    assert outages > MAX_LONE_OUTAGES
+
+
+async def test_a_blocked_message_is_not_charged_for_an_outage_that_all_meet() -> None:
+    receiver = Receiver(MemoryBlockedKeys(), fails={"a-0": (TRANSIENT_ERROR, 1)})
+    await receiver.receive(message_of("a", 0))
+    receiver.fails["a-0"] = (Unreachable("the database is away"), EVERY_ATTEMPT)
+    for _ in range(10 * MAX_LONE_OUTAGES):
+        with pytest.raises(Unreachable):
+            await receiver.retry_due()
+    assert receiver.parked == []
 
 
 async def test_a_retry_that_takes_long_delays_no_other_key() -> None:

@@ -48,6 +48,8 @@ class CountingDatabase:
 
 
 async def record_effect(envelope: Envelope, work: Any, new: bool) -> str:
+    if envelope.id == "outage":
+        raise Unreachable("a lock that nobody else waits for")
     if envelope.flow == "find_driver":
         raise ValueError("poison")
     if new:
@@ -154,6 +156,21 @@ async def test_an_outage_fails_the_batch_without_retrying_one_by_one(database: C
     results = await asyncio.gather(*start(batcher, *messages(5)), return_exceptions=True)
     assert [type(result) for result in results] == [Unreachable] * 5
     assert database.begun == 1
+
+
+async def test_what_has_met_an_outage_shares_no_transaction_until_it_is_handled(
+    database: CountingDatabase, batcher: TransactionBatcher[Any]
+) -> None:
+    cause = request("b99", id="outage", flow="find_driver")
+    healthy = messages(3)
+    database.may_begin.set()
+    first = await asyncio.gather(*start(batcher, *healthy, cause), return_exceptions=True)
+    second = await asyncio.gather(*start(batcher, *healthy, cause), return_exceptions=True)
+    assert [type(result) for result in first] == [Unreachable] * 4, "nobody knows yet which one it is"
+    assert [str(result) for result in second] == ["m0", "m1", "m2", "a lock that nobody else waits for"]
+    assert database.begun == 1 + 4
+    await asyncio.gather(*start(batcher, *(replace(each, id=f"{each.id}.2") for each in healthy)))
+    assert database.begun == 1 + 4 + 1
 
 
 async def test_a_cancelled_message_is_left_out_of_the_batch(

@@ -14,7 +14,10 @@ from prebook.flows import FLOWS, SERVICES
 from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
-from prebook.messaging.errors import Malformed
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Malformed, Unreachable
+from prebook.messaging.headers import CAUSE_HEADER, ERROR_HEADER
+from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT
 from prebook.messaging.recoverability.decision import decide
 from prebook.patterns.retry import Park, Retry
@@ -199,3 +202,29 @@ async def test_a_permanent_failure_is_parked_at_once() -> None:
     malformed = Malformed("bad_json", "not JSON")
     policies = make_policies(max_attempts=MAX_ATTEMPTS)
     assert decide(unique_request("malformed"), malformed, policies, utc_now()) == Park("bad_json")
+
+
+@pytest.mark.real
+async def test_one_message_alone_cannot_keep_its_queue_paused(trap_queue: TrapQueue, broker: BrokerProbe) -> None:
+    """An outage that all messages meet pauses their queue, and no other does."""
+    offender = unique_request("lone-outage")
+    handled = set[str]()
+
+    async def handle(envelope: Envelope) -> None:
+        if envelope.id == offender.id:
+            raise Unreachable("a statement of the database took too long")
+        handled.add(envelope.id)
+
+    async with trap_queue.run_consumers(handle, prefetch=8) as (consumer,):
+        consumer.consumer_circuits = {trap_queue.queue.name: ConsumerCircuit(cool_down_s=0.05)}
+        await trap_queue.send(broker, offender)
+        parking = asyncio.create_task(broker.collect_parked(1, timeout_s=60))
+        others = []
+        while not parking.done():
+            others.append(unique_request("other"))
+            await trap_queue.send(broker, others[-1])
+            await asyncio.wait({parking}, timeout=0.05)
+        await wait_until(lambda: {each.id for each in others} <= handled, timeout_s=15)
+    (parked,) = await parking
+    assert (parked.headers["ce-id"], parked.headers[CAUSE_HEADER]) == (offender.id, "attempts_exhausted")
+    assert "took too long" in parked.headers[ERROR_HEADER]

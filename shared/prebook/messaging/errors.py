@@ -6,11 +6,13 @@
     +-- PermanentFailure   handling cannot succeed: dead-letter at once
     |   +-- Malformed      the message cannot be decoded
     |   +-- NoHandler      the service has no handler for the message
+    |   +-- ProcessEnded   handling the message has ended its process, too often
     |   +-- RequestExpired the request has failed before, and its caller no longer waits
     |   +-- ForbiddenSender  the sender may not send such a message to this queue
     +-- Unreachable        not handed over now: retry later
     |   +-- TransactionConflict  rolled back in favour of another transaction: repeat at once
     +-- Undeliverable      can never be handed over as it is
+    +-- LoneOutage         a dependency fails this message alone: retried like an error of its handler
     +-- ReceiverUnavailable  an external system took nothing: retry for hours
     +-- RequestFailed      the caller gets an error: the provider has dead-lettered the request
     +-- ReplyTimeout       the caller stopped waiting; the request continues
@@ -44,6 +46,13 @@ class NoHandler(PermanentFailure):
     cause = "no_handler"
 
 
+class ProcessEnded(PermanentFailure):
+    """Each time that the message was handled, the process ended before there was an outcome."""
+
+    cause = "delivery_limit"
+    """The cause of a message from a queue of the broker that does the same."""
+
+
 class RequestExpired(PermanentFailure):
     """A request that failed before has expired. Its dead letter keeps the error of the last attempt."""
 
@@ -67,6 +76,10 @@ class Unreachable(Exception):
         super().__init__(text)
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class LoneOutage(Exception):
+    """A dependency has failed this message several times, and handled others of its queue in between."""
 
 
 class TransactionConflict(Unreachable):

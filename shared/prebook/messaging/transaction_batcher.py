@@ -27,6 +27,8 @@ MAX_CONCURRENT_TRANSACTIONS = 4
 MAX_WAIT_S = 0.02
 """Seconds that a message waits for running transactions. A longer one waits for a lock or a slow database, and later
 messages start another."""
+MAX_SUSPECTS = 10_000
+"""Messages remembered as possible causes of an outage; further ones take the place of the oldest."""
 MAX_CONFLICTS = 3
 """Number of times that a message is repeated at once after its transaction conflicted with another one."""
 U = TypeVar("U", bound=UnitOfWork)
@@ -74,6 +76,7 @@ class TransactionBatcher(Generic[U]):
         self._max_concurrent = max_concurrent
         self._waiting: list[PendingMessage[U]] = []
         self._busy_keys: set[str] = set()
+        self._suspects: dict[str, None] = {}
         self._running = OwnedTasks()
         self._start_scheduled = False
         self._late_start: asyncio.TimerHandle | None = None
@@ -106,8 +109,11 @@ class TransactionBatcher(Generic[U]):
             self._late_start = None
 
     def _max_batch_size(self, envelope: Envelope) -> int:
-        """A message on a retry gets its own transaction, because it would probably fail its batch again."""
-        if envelope.attempt > 1:
+        """A message on a retry gets its own transaction, because it would probably fail its batch again.
+
+        So does one that has met an outage: it may be the cause, and must not fail others a second time.
+        """
+        if envelope.attempt > 1 or envelope.id in self._suspects:
             return 1
         policy = self._policies.get(envelope.flow)
         return policy.max_batch_size if policy else DEFAULT_MAX_BATCH_SIZE
@@ -153,6 +159,7 @@ class TransactionBatcher(Generic[U]):
         except TransactionConflict as error:
             self._repeat(batch, error)
         except Unreachable as error:
+            self._suspect(batch)
             self._fail(batch, error)
         except Exception as error:  # noqa: BLE001 - any handler of the batch may have raised anything
             self._retry_one_by_one(batch, error)
@@ -162,9 +169,15 @@ class TransactionBatcher(Generic[U]):
             raise
         else:
             for message, result in zip(batch, results, strict=True):
+                self._suspects.pop(message.envelope.id, None)
                 message.set_result(result)
         finally:
             self._busy_keys.difference_update(message.candidate.key for message in batch)
+
+    def _suspect(self, batch: Sequence[PendingMessage[U]]) -> None:
+        self._suspects |= {message.envelope.id: None for message in batch}
+        while len(self._suspects) > MAX_SUSPECTS:
+            del self._suspects[next(iter(self._suspects))]
 
     async def _apply_effects(self, batch: Sequence[PendingMessage[U]]) -> list[Any]:
         async with self._begin() as work:

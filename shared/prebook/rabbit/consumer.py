@@ -17,6 +17,7 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import (
     TOO_LARGE,
     ForbiddenSender,
+    LoneOutage,
     Malformed,
     Undeliverable,
     Unreachable,
@@ -25,7 +26,7 @@ from prebook.messaging.errors import (
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
-from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
+from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit, LoneOutages
 from prebook.messaging.recoverability.dead_letter import first_failure_headers
 from prebook.messaging.recoverability.decision import FailureRecovery, try_handle
 from prebook.messaging.recoverability.isolation import Isolation
@@ -170,9 +171,11 @@ class RabbitConsumer:
         group = self._group_by_partition[queue]
         traceable = replace(envelope, extra={**_first_failure_headers(message), **envelope.extra})
         async with sequencer.wait_turn(group, envelope.conversation_id):
-            await self._handle_through_circuit(
+            failure = await self._handle_through_circuit(
                 queue, message, traceable, lambda each: sequencer.process_or_hold(group, each)
             )
+            if isinstance(failure, LoneOutage):
+                await sequencer.recover_or_hold(group, traceable, failure)
         reach(CrashPoint.BEFORE_ACK)
         await self._require_settleable(queue, message).ack()
 
@@ -183,8 +186,12 @@ class RabbitConsumer:
         envelope: Envelope,
         attempt: Callable[[Envelope], Awaitable[Exception | None]],
     ) -> Exception | None:
-        """Return the handler's error, or None. During an outage of a dependency the message waits unacknowledged."""
+        """Return the handler's error, or None. During an outage of a dependency the message waits unacknowledged.
+
+        Returns LoneOutage for one that no other message of the queue meets.
+        """
         circuit = self.consumer_circuits[queue]
+        lone_outages = LoneOutages(lambda: circuit.successes)
         redeliveries = count_redeliveries(message)
         while True:
             await circuit.wait_until_closed()
@@ -192,6 +199,10 @@ class RabbitConsumer:
             try:
                 failure = await attempt(envelope)
             except Unreachable as error:
+                if lone_outages.record():
+                    failure = LoneOutage(f"only this message meets an outage: {error_summary(error)}")
+                    circuit.record_failure(failure)
+                    return failure
                 circuit.record_failure(error)
                 log.warning(
                     "message paused: dependency unreachable", error=error_summary(error), message_id=envelope.id

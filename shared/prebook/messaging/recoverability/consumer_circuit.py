@@ -7,6 +7,7 @@ Source: Nygard, Release It!, "Circuit Breaker".
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from prebook.messaging.errors import ReceiverUnavailable, RequestExpired, Unreachable
 from prebook.patterns.breaker import Breaker
@@ -14,6 +15,8 @@ from prebook.patterns.breaker import Breaker
 FAILURE_THRESHOLD = 20
 """Consecutive failures, of any messages, that open the circuit: no single message can be their cause."""
 COOL_DOWN_S = 1.0
+MAX_LONE_OUTAGES = 5
+"""Outages in a row that only one message meets, before they count as its own failure."""
 
 
 class ConsumerCircuit:
@@ -23,6 +26,8 @@ class ConsumerCircuit:
         """``threshold``: consecutive failures that open it."""
         self._breaker = Breaker(threshold, cool_down_s)
         self._changed = asyncio.Event()
+        self.successes = 0
+        """Number of messages handled since the start."""
         self.paused = 0
         """Number of unacknowledged messages that wait until the circuit closes."""
 
@@ -43,6 +48,7 @@ class ConsumerCircuit:
 
     def record_success(self) -> None:
         """Close the circuit, and count failures from zero."""
+        self.successes += 1
         if self.is_open or self._breaker.failures:
             self._breaker = self._breaker.succeeded()
             self._notify()
@@ -72,3 +78,28 @@ class ConsumerCircuit:
         """Wake all waiting messages, which read the state again."""
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+class LoneOutages:
+    """Outages that one message meets while others of its queue are handled in between.
+
+    A dependency that is down fails every message, and costs none of them an attempt. What fails one message alone (a
+    lock, a row that takes too long) would pause its queue again and again for ever.
+    """
+
+    def __init__(self, count_successes: Callable[[], int]) -> None:
+        """``count_successes`` returns the number of messages handled so far, of those that may be paused by it."""
+        self._count_successes = count_successes
+        self._successes: int | None = None
+        self._count = 0
+
+    def record(self) -> bool:
+        """Record an outage, and return whether the message is its cause; it then starts to count from zero."""
+        before = self._successes
+        self._successes = self._count_successes()
+        others_succeeded = before is not None and self._successes > before
+        self._count = self._count + 1 if others_succeeded else 0
+        if self._count < MAX_LONE_OUTAGES:
+            return False
+        self._count = 0
+        return True

@@ -10,6 +10,7 @@ Source: EIP, Resequencer (a relative: order comes from delivery here, not from s
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
@@ -18,11 +19,12 @@ from typing import Any
 import structlog
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import Unreachable, error_summary
+from prebook.messaging.errors import LoneOutage, Unreachable, error_summary
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.blocked_keys import BlockedKeys, BlockStatus
+from prebook.messaging.recoverability.consumer_circuit import LoneOutages
 from prebook.messaging.recoverability.decision import FailureRecovery, try_handle
 from prebook.patterns.message_groups import OnPoison
 
@@ -32,6 +34,8 @@ SCAN_INTERVAL_S = 1.0
 """Maximum pause between scans: another replica may have blocked a message and died."""
 MAX_CONCURRENT_KEYS = 32
 """Keys that are tried again at a time; one that takes long occupies one place and delays no other key."""
+MAX_LONE_MESSAGES = 10_000
+"""Blocked messages whose outages are remembered; more than these meet one together."""
 MIN_SCAN_DELAY_S = 0.05
 """Minimum pause before a scan: one scan serves all messages that are blocked during the pause."""
 log = structlog.get_logger()
@@ -63,6 +67,9 @@ class KeySequencer:
         self._last_turn: dict[tuple[str, str], asyncio.Event] = {}
         self._wake_event = asyncio.Event()
         self._scan_times = list[float]()
+        self._handled = 0
+        self._lone_outages = defaultdict[str, LoneOutages](lambda: LoneOutages(lambda: self._handled))
+        """Outages of blocked messages, by message id; kept until the message is handled or has failed."""
 
     @asynccontextmanager
     async def wait_turn(self, group: str, key: str) -> AsyncIterator[None]:
@@ -93,6 +100,19 @@ class KeySequencer:
             log.exception("key sequencer failed, message kept unacknowledged", queue=group, message_id=envelope.id)
             raise Unreachable(error_summary(error)) from error
 
+    async def recover_or_hold(self, group: str, envelope: Envelope, error: Exception) -> None:
+        """Retry or park a message that ``process_or_hold`` could not handle, as if its handler had raised ``error``.
+
+        Raises Unreachable: it must stay unacknowledged.
+        """
+        try:
+            await self._handle_failure(group, envelope, error)
+        except Unreachable:
+            raise
+        except Exception as failure:
+            log.exception("key sequencer failed, message kept unacknowledged", queue=group, message_id=envelope.id)
+            raise Unreachable(error_summary(failure)) from failure
+
     async def process(self, group: str, envelope: Envelope) -> Exception | None:
         """Handle, block or park the message, and return the handler's error if it raised one.
 
@@ -105,6 +125,7 @@ class KeySequencer:
             await self._block_behind(group, envelope, status.last_status)
             return None
         error = await try_handle(self._handler, envelope)
+        self._handled += error is None
         if error:
             await self._handle_failure(group, envelope, error)
         elif status.message_status:
@@ -145,12 +166,26 @@ class KeySequencer:
         async with self._blocked_keys.try_lock(group, key) as locked:
             while locked and (first := await self._blocked_keys.find_next_due(group, key)):
                 tried = True
-                error = await try_handle(self._handler, first)
+                error = await self._try_blocked(first)
                 if error is None:
                     await self._blocked_keys.unblock(group, first)
                 elif await self._handle_failure(group, first, error):
                     break
         return tried
+
+    async def _try_blocked(self, envelope: Envelope) -> Exception | None:
+        """Handle a blocked message, and return the error to recover from: also an outage that only it meets."""
+        try:
+            error = await try_handle(self._handler, envelope)
+        except Unreachable as outage:
+            if len(self._lone_outages) > MAX_LONE_MESSAGES:
+                self._lone_outages.clear()
+            if not self._lone_outages[envelope.id].record():
+                raise
+            error = LoneOutage(f"only this message meets an outage: {error_summary(outage)}")
+        self._lone_outages.pop(envelope.id, None)
+        self._handled += error is None
+        return error
 
     async def _handle_failure(self, group: str, envelope: Envelope, error: Exception) -> bool:
         """Return whether the key stays blocked."""
