@@ -18,7 +18,8 @@ CONSUMERS: Mapping[str, str] = {queue.address: queue.consumer for queue in TOPOL
 TAKE_DEAD_LETTERS = f"""
     DELETE FROM operations.dead_letter
     WHERE id = ANY (ARRAY(SELECT id FROM operations.dead_letter ORDER BY id LIMIT 2000))
-    RETURNING queue, cause, times_parked, coalesce(
+    RETURNING queue, cause, times_parked,
+        headers ? '{TOKEN_HEADER}' OR encode(payload, 'escape') LIKE '{{"fuzz":%' AS is_own, coalesce(
         substring(encode(payload, 'escape') FROM '^{{"fuzz":"({TOKEN})"}}$'), headers ->> '{TOKEN_HEADER}',
         substring(conversation_id FROM '{TOKEN}'), substring(headers::text FROM '{TOKEN}'),
         substring(encode(payload, 'escape') FROM '{TOKEN}')) AS token"""  # noqa: S608 - constants
@@ -68,7 +69,7 @@ class HostileMessageLedger:
         """Take all dead letters out of operations, and look for the other deliveries in the inboxes."""
         while rows := await database.connection.fetch(TAKE_DEAD_LETTERS):
             for row in rows:
-                self._settle_dead_letter(row["token"] or "", row["queue"], row["cause"] or "none", row["times_parked"])
+                self._settle_dead_letter(row["token"] or "", row["queue"], row["cause"] or "none", row)
         for delivery in await self._find_handled(database):
             self._close(delivery, HANDLED)
 
@@ -93,19 +94,20 @@ class HostileMessageLedger:
         unexplained = [(queue, m) for (_, queue), m in self._open.items() if not m.may_expire]
         return [f"{m.defect} to {queue} by {m.account}: {m.token} {m.message_id}" for queue, m in unexplained][:limit]
 
-    def _settle_dead_letter(self, token: str, queue: str, cause: str, times_parked: int) -> None:
+    def _settle_dead_letter(self, token: str, queue: str, cause: str, row: Mapping[str, Any]) -> None:
         message, outcome = self._sent.get(token, (None, Outcome.REJECTED))
         if message is None or outcome in {Outcome.RETURNED, Outcome.REJECTED}:
             self.problems.append(f"a dead letter of {queue} that nobody sent: {cause}, {token!r}, {message}")
-        elif queue not in message.queues:
+        elif queue not in message.queues or not row["is_own"]:
             self.consequences[f"{queue}: {cause}"] += 1
-        elif times_parked > 1 or self._dead_lettered.get((token, queue)):
+        elif row["times_parked"] > 1 or self._dead_lettered.get((token, queue)):
             self.problems.append(f"{token} has two dead letters of {queue}: {cause}, {message}")
         elif outcome is Outcome.REFUSED:
             self.taken_and_refused[cause] += 1
         else:
             self._close((token, queue), cause)
-        self._dead_lettered[token, queue] = cause
+        if row["is_own"]:
+            self._dead_lettered[token, queue] = cause
 
     async def _find_handled(self, database: DatabaseProbe) -> list[Delivery]:
         ids: defaultdict[str, list[str]] = defaultdict(list)

@@ -162,7 +162,7 @@ async def settle(ledger: HostileMessageLedger, database: DatabaseProbe, messages
     try:
         await poll_until(is_settled, SETTLE_TIMEOUT_S, interval_s=0.5)
     except AssertionError as late:
-        raise AssertionError(f"{late}; open: {ledger.describe_open()}") from None
+        raise AssertionError(f"{late}; open: {ledger.describe_open()}; {ledger.problems}") from None
 
 
 async def is_nothing_stuck(database: DatabaseProbe, run: str) -> bool:

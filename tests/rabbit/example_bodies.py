@@ -45,11 +45,20 @@ def _text(kind: Any, source: random.Random) -> str:
     return source.choice(CODES) if kind.pattern else source.choice(TEXTS)[: kind.max_length or 500]
 
 
+def _items(kind: Any, source: random.Random) -> list[Any]:
+    lowest = kind.min_length or 0
+    count = source.randint(lowest, max(lowest, min(3, kind.max_length or 3)))
+    return [_value_of(kind.item_type, source) for _ in range(count)]
+
+
 MAKERS: Mapping[type, Callable[[Any, random.Random], Any]] = {
     inspect.Metadata: lambda kind, source: _value_of(kind.type, source),
     inspect.StructType: _struct,
     inspect.UnionType: lambda kind, source: _value_of(source.choice(kind.types), source),
     inspect.NoneType: lambda _, __: None,
+    inspect.ListType: _items,
+    inspect.VarTupleType: _items,
+    inspect.BoolType: lambda _, source: source.random() < 0.5,
     inspect.EnumType: lambda kind, source: source.choice([member.value for member in kind.cls]),
     inspect.DateTimeType: _time,
     inspect.IntType: _whole_number,

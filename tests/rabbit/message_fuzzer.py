@@ -89,6 +89,8 @@ class MessageFuzzer:
         self._grants = sorted(grant for grant in self.topology.message_grants if grant.account in PROCESSES)
         self._queues = self.topology.consumed_queues()
         self._address_of = {queue.name: queue.address for queue in self._queues}
+        # A copy in the parking queue would be taken for a dead letter of the queue that its routing key names.
+        self._addresses = [queue.address for queue in self._queues if queue.address != addresses.PARKING_QUEUE]
         self._delay_exchanges = sorted(
             {g.exchange for g in self.topology.grants if g.exchange.startswith("prebook.delay.")}
         )
@@ -260,7 +262,7 @@ class MessageFuzzer:
 
     def _route_further(self, draft: Draft, _: str) -> str:
         """Add routing keys by a header; only a list of texts under the right name is one."""
-        name, keys = self._random.choice(ROUTING_HEADERS)(self._random, [queue.address for queue in self._queues])
+        name, keys = self._random.choice(ROUTING_HEADERS)(self._random, self._addresses)
         draft.headers.append((name, keys[1]))
         draft.further_keys = tuple(keys[0])
         return f"routing header {name}"

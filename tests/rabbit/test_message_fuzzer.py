@@ -1,0 +1,29 @@
+"""Fuzzer of messages: valid bodies of every type, and every defect."""
+
+import random
+
+import msgspec
+import pytest
+
+from prebook.contracts.message import Message
+from prebook.messaging.codec import BODY_TYPES
+from prebook.topology.model import suite_topology
+from tests.rabbit.example_bodies import example_of
+from tests.rabbit.message_fuzzer import DEFECTS, MessageFuzzer
+
+
+@pytest.mark.parametrize("body_type", BODY_TYPES.values(), ids=BODY_TYPES)
+def test_examples_are_valid_bodies(body_type: type[Message]) -> None:
+    source = random.Random(1)
+    for _ in range(20):
+        example = example_of(body_type, source)
+        assert msgspec.json.decode(msgspec.json.encode(example), type=body_type) == example
+
+
+def test_every_kind_of_defect_occurs_and_tokens_are_unique() -> None:
+    fuzzer = MessageFuzzer(suite_topology({0.2}), "unit", seed=1)
+    messages = [fuzzer.next_message() for _ in range(1_000)]
+    assert len({message.token for message in messages}) == len(messages)
+    named = {message.defect for message in messages}
+    assert all(any(name in defect for defect in named) for name, _, _ in DEFECTS if name != "large")
+    assert {len(message.queues) for message in messages} >= {0, 1, 2}
