@@ -24,6 +24,8 @@ from prebook.messaging.clock import unix_s, utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import ReplyTimeout
+from prebook.messaging.headers import REPEATED_HEADER
+from prebook.messaging.outbox.store import LOCAL_ROUTE
 from prebook.patterns.call_signature import CallSigner
 from prebook.patterns.trace import TraceContext
 from prebook.testing.configuration import signing_secret_of
@@ -239,6 +241,20 @@ async def test_a_forged_callback_is_refused_without_effect(tamper: str) -> None:
 
     assert response.status_code == 401
     assert not world.databases["booking"].tables.inbox
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+async def test_a_repeated_callback_is_stored_before_it_is_handled(repeated: bool) -> None:
+    """The first one may have ended the process: only what is stored has its attempts counted."""
+    reply = make_request().reply_with(Unavailable(reason="refused"), source="notification", at=utc_now())
+    sent = replace(reply, extra={REPEATED_HEADER: "1"} if repeated else {})
+    async with SuiteWorld() as world:
+        headers, body = signed_callback(sent, signing_secret_of("notification"))
+        headers["content-type"] = "application/json"
+        await world.http.internal_client("booking").post(CALLBACK_PATH, content=body, headers=headers)
+        rows = [row for row in world.databases["booking"].tables.outbox.values() if row.message.route == LOCAL_ROUTE]
+
+    assert [row.message.envelope for row in rows] == ([reply] if repeated else [])
 
 
 async def test_a_callback_delivered_twice_has_one_effect() -> None:

@@ -12,6 +12,7 @@ from prebook.flows import EVENT_TYPE_BY_BODY, FLOWS, QUOTE_FARE, EventType, Flow
 from prebook.messaging.codec import BODY_TYPES, MAX_BODY_BYTES, WireMessage, decode, encode, register
 from prebook.messaging.envelope import MessageKind, message_id, request_key
 from prebook.messaging.errors import Malformed
+from prebook.patterns.trace import trace_id
 from tests.messaging.examples import NOW, request
 
 WIRE = encode(request())
@@ -92,6 +93,13 @@ def test_an_invalid_body_is_malformed_with_its_cause(body: bytes, cause: str) ->
         decode(WireMessage(WIRE.headers, body))
 
     assert failure.value.cause == cause
+
+
+@pytest.mark.parametrize("traceparent", ["", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "nonsense"])
+def test_a_message_without_a_valid_trace_starts_one(traceparent: str) -> None:
+    decoded = decode(WireMessage({**WIRE.headers, "traceparent": traceparent}, WIRE.body))
+
+    assert trace_id(decoded.trace.traceparent)
 
 
 @pytest.mark.parametrize("reply_id", ["b1.notify_rider", "b2.notify_rider.reply", "b1.quote_fare.reply", "b1.reply"])

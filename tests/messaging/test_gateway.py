@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -20,6 +20,7 @@ from prebook.messaging.envelope import Envelope, request_key
 from prebook.messaging.errors import TransactionConflict, Undeliverable, Unreachable
 from prebook.messaging.gateway import MessagingGateway, create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
+from prebook.messaging.headers import REPEATED_HEADER
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
 from prebook.messaging.policy import FlowPolicy
@@ -56,6 +57,7 @@ class ScriptedChannel(FakeChannel):
     def __post_init__(self) -> None:
         self.sent = list[str]()
         self.replied = list[str]()
+        self.sent_replies = list[Envelope]()
         self.steps: Mapping[str, Step] = {}
         self.reply_step: Step | None = None
 
@@ -70,6 +72,7 @@ class ScriptedChannel(FakeChannel):
         if self.reply_step:
             await self.reply_step()
         self.replied.append(reply.id)
+        self.sent_replies.append(reply)
 
 
 class Recorder(NullObserver):
@@ -371,6 +374,17 @@ async def test_other_rows_leave_by_the_channel_of_their_coupling() -> None:
     assert (service.queued.sent, service.queued.replied) == (["confirmed"], [reply.id])
     assert service.observer.sent == [queued.id, reply.id]
     assert service.replies == {}
+
+
+@pytest.mark.parametrize("failures", [0, 2])
+async def test_a_callback_that_was_sent_before_says_so(failures: int) -> None:
+    """A process that ended while it handled the first one must store the next."""
+    service = Service()
+    service.queued.traits = replace(service.queued.traits, polls=True)
+    reply = request().reply_with(RiderNotified(notice=Notice.CONFIRMED), source="notification", at=NOW)
+    await service.gateway.dispatch(replace(row(reply, "http:booking"), failures=failures))
+    (sent,) = service.queued.sent_replies
+    assert sent.extra.get(REPEATED_HEADER) == (str(failures) if failures else None)
 
 
 async def test_a_row_that_cannot_be_sent_raises_for_the_relay() -> None:

@@ -16,6 +16,7 @@ from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow, OutboxState
+from prebook.messaging.recoverability.starts import count_starts, with_start
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
@@ -268,3 +269,24 @@ async def test_a_row_that_becomes_due_during_a_claim_is_not_overtaken(url: str) 
         await connection.execute(text("DELETE FROM outbox WHERE route = 'moment'"))
     await dispose_engine(engine)
     assert became_due_during_claim, "the tested moment occurred at least once"
+
+
+async def test_a_row_that_is_taken_up_keeps_its_lease_and_its_count(url: str) -> None:
+    engine = create_engine("notification", url)
+    begin = unit_of_work_factory(engine, SqlUnitOfWork)
+    async with begin() as work:
+        await work.enqueue([OutboxMessage(request(id="started.1"), "started", "started")])
+    first = SqlOutbox(engine, "first")
+    second = SqlOutbox(engine, "second")
+    (old,) = await first.claim(10, lease_s=0.0, full_routes=["broker"])
+    (taken,) = await second.claim(10, lease_s=30.0, full_routes=["broker"])
+    await second.record_start(taken, with_start(taken.envelope))
+    await first.record_start(old, old.envelope)
+    while_leased = await first.claim(10, lease_s=30.0, full_routes=["broker"])
+    await second.release([taken.seq])
+    (again,) = await first.claim(10, lease_s=30.0, full_routes=["broker"])
+    await first.mark_sent([again.seq])
+    await dispose_engine(engine)
+
+    assert (taken.is_claimed, while_leased) == (True, [])
+    assert count_starts(again.envelope) == 1, "the relay that had lost its lease changed nothing"

@@ -4,6 +4,7 @@ Source: EIP, Messaging Gateway.
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id
 from prebook.messaging.errors import CallExpired, Malformed, ReplyTimeout
 from prebook.messaging.gateway import MessagingGateway
+from prebook.messaging.headers import REPEATED_HEADER
 from prebook.messaging.outbox.store import LOCAL_ROUTE
 from prebook.messaging.staging import ordering_key
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, UnitOfWork
@@ -66,7 +68,7 @@ class InboundGateway:
             raise ReplyTimeout(f"{request.flow} has no reply after {timeout_s:g} s")
 
     async def accept(self, request: Envelope) -> None:
-        """Store a request in the outbox's local route; from then on it is handled, also after a crash.
+        """Store a request, or a callback, in the outbox's local route; from then on it is handled, also after a crash.
 
         Raises whatever the database raises.
         """
@@ -78,8 +80,15 @@ class InboundGateway:
         await self._gateway.process(envelope)
 
     async def receive_callback(self, reply: Envelope) -> None:
-        """Handle a callback. One that fails is stored with its next attempt, or dead-lettered. Raises Unreachable."""
+        """Handle a callback. One that fails is stored with its next attempt, or dead-lettered. Raises Unreachable.
+
+        A repeated one is stored and handled from there, where attempts that end the process are counted.
+        """
+        if REPEATED_HEADER in reply.extra:
+            extra = {name: text for name, text in reply.extra.items() if name != REPEATED_HEADER}
+            return await self.accept(replace(reply, extra=extra))
         await self._gateway.process_or_recover(reply)
+        return None
 
     async def find_reply(self, request_id: str) -> Envelope | None:
         """The stored reply to an earlier request, if there is one."""

@@ -6,7 +6,7 @@ Source: CloudEvents 1.0, "binary content mode".
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -144,7 +144,7 @@ def _encode(envelope: Envelope) -> WireMessage:
 
 
 def decode(message: WireMessage) -> Envelope:
-    """Decode a received message.
+    """Decode a received message. One without a valid trace context starts a trace.
 
     Raises Malformed: wrong headers or body, unknown version or flow, larger than ``MAX_BODY_BYTES``, with fields that
     the transport's client could not decode, or with the id of another conversation's message.
@@ -157,7 +157,7 @@ def decode(message: WireMessage) -> Envelope:
         raise Malformed(
             "foreign_id", f"header {MESSAGE_ID_HEADER} is not derived from {CONVERSATION_ID_HEADER} and flow"
         )
-    return envelope
+    return envelope if envelope.trace.traceparent else replace(envelope, trace=envelope.trace.child())
 
 
 def check_size(message: WireMessage) -> None:

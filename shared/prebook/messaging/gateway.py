@@ -6,6 +6,7 @@ Source: EIP, Messaging Gateway.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -14,13 +15,22 @@ from prebook.messaging.channel import Channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.endpoint import Endpoint, Handled
 from prebook.messaging.envelope import Envelope, MessageKind
-from prebook.messaging.errors import RequestFailed, TransactionConflict, Undeliverable, Unreachable, error_summary
+from prebook.messaging.errors import (
+    ProcessEnded,
+    RequestFailed,
+    TransactionConflict,
+    Undeliverable,
+    Unreachable,
+    error_summary,
+)
 from prebook.messaging.handlers import HandlerContext, Handlers
+from prebook.messaging.headers import REPEATED_HEADER
 from prebook.messaging.observer import MessagingObserver, NullObserver
 from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.decision import try_handle
 from prebook.messaging.recoverability.local_recovery import DeadLetterLocal, LocalRecovery, keep_failed
+from prebook.messaging.recoverability.starts import count_starts, without_starts
 from prebook.messaging.staging import MessageContext, Staging
 from prebook.messaging.transaction_batcher import MAX_CONFLICTS
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork, UnitsOfWork
@@ -120,6 +130,8 @@ class MessagingGateway(Generic[U]):
             await self._process_row(envelope)
             return
         channel = self._channels[envelope.coupling]
+        if row.failures and channel.traits.polls:  # the receiver may have ended at its first attempt
+            envelope = replace(envelope, extra={**envelope.extra, REPEATED_HEADER: str(row.failures)})
         if channel.traits.replies_inline and envelope.kind is MessageKind.REQUEST:
             await self._complete([envelope])
             return
@@ -143,8 +155,14 @@ class MessagingGateway(Generic[U]):
         return request.reply_with(Unavailable(reason=reason), source=self._service, at=self.clock())
 
     async def _process_row(self, envelope: Envelope) -> None:
+        starts = count_starts(envelope)
+        envelope = without_starts(envelope)
+        if starts >= self._recovery.max_attempts(envelope):
+            problem = f"its handling has ended the process before there was an outcome; it was taken up {starts} times"
+            return await self._recovery.recover_row(replace(envelope, attempt=starts), ProcessEnded(problem))
         if error := await try_handle(self.process, envelope):
             await self._recovery.recover_row(envelope, error)
+        return None
 
     async def _finish(self, handled: Handled) -> None:
         """Hand over a reply that does not leave through the outbox."""

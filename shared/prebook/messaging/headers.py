@@ -43,6 +43,10 @@ UNDECODABLE_HEADER = "prebook-x-undecodable"
 """Description of the properties and headers that the client could not decode, with their bytes."""
 OMITTED_HEADER = "prebook-x-omitted"
 """Description of the headers that a dead letter lacks: those with a meaning for the broker, and oversized ones."""
+STARTS_HEADER = "prebook-x-starts"
+"""How often a message of the local route was taken up again after a lease without an outcome."""
+REPEATED_HEADER = "prebook-x-repeated"
+"""Number of failed attempts to send a callback, in its repetitions."""
 DEAD_LETTER_HEADERS = frozenset(
     {
         CAUSE_HEADER,
@@ -55,9 +59,11 @@ DEAD_LETTER_HEADERS = frozenset(
         DEAD_LETTER_ID_HEADER,
         UNDECODABLE_HEADER,
         OMITTED_HEADER,
+        STARTS_HEADER,
+        REPEATED_HEADER,
     }
 )
-"""Headers that dead-lettering and replay add to a message."""
+"""Headers that dead-lettering, repetition and replay add to a message."""
 
 
 ROUTING_HEADERS = frozenset({"CC", "BCC"})

@@ -40,6 +40,9 @@ RESCHEDULE = _statement("""
 # last_error is set by an attempt that failed, and when a lease ends without an outcome. A row whose attempts were all
 # refused has certainly not been received.
 _UNCONFIRMED = ":cause = :expired AND last_error IS NOT NULL AND (failures = 0 OR failures > refusals)"
+RECORD_START = _statement("""
+    UPDATE outbox SET message = CAST(:message AS text)
+    WHERE state = {WAITING} AND seq = :seq AND claimed_by = :owner""")
 ABANDON = _statement(f"""
     UPDATE outbox SET state = :state, abandoned_at = now(), failures = :failures, claimed_until = NULL,
         cause = CASE WHEN {_UNCONFIRMED} THEN CAST(:unconfirmed AS text) ELSE CAST(:cause AS text) END,
@@ -127,6 +130,9 @@ class SqlOutbox(Outbox, PendingReplies):
             owner=self.owner,
         )
 
+    async def record_start(self, row: LeasedRow, message: Envelope) -> None:
+        await self._execute(RECORD_START, seq=row.seq, message=to_column(message), owner=self.owner)
+
     async def reschedule(
         self, row: LeasedRow, error: str, *, delay_s: float, refused: bool, message: Envelope | None = None
     ) -> None:
@@ -182,5 +188,5 @@ def _decode_claimed(rows: Sequence[Any]) -> tuple[list[LeasedRow], list[tuple[An
         except Malformed as error:
             unsendable.append((row, error))
         else:
-            claimed.append(LeasedRow(row.seq, row.route, envelope, row.failures, row.ordering_key, row.refusals))
+            claimed.append(LeasedRow(row.seq, row.route, envelope, row.failures, row.ordering_key, row.refusals, True))
     return claimed, unsendable

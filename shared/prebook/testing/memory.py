@@ -189,7 +189,7 @@ class MemoryDatabase(Outbox, PendingReplies):
                 row.claimed_by = self.owner
                 row.claimed_until = now + timedelta(seconds=lease_s)
         return [
-            LeasedRow(r.seq, r.message.route, r.message.envelope, r.failures, r.message.ordering_key, r.refusals)
+            LeasedRow(r.seq, r.message.route, r.message.envelope, r.failures, r.message.ordering_key, r.refusals, True)
             for r in due
         ]
 
@@ -201,6 +201,13 @@ class MemoryDatabase(Outbox, PendingReplies):
 
     async def mark_sent(self, seqs: Collection[int]) -> None:
         await self._update(seqs, state=OutboxState.SENT)
+
+    async def record_start(self, row: LeasedRow, message: Envelope) -> None:
+        async with self._lock:
+            for key, stored in self.tables.outbox.items():
+                if stored.seq == row.seq and stored.claimed_by == self.owner:
+                    taken_up = OutboxMessage(message, row.route, row.ordering_key)
+                    self.tables.outbox[key] = replace(stored, message=taken_up)
 
     async def reschedule(
         self, row: LeasedRow, error: str, *, delay_s: float, refused: bool, message: Envelope | None = None

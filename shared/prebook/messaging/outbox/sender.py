@@ -21,6 +21,8 @@ from prebook.messaging.outbox.keyed_queue import BatchResult, KeyedQueue, Ticket
 from prebook.messaging.outbox.leases import Leases, QueueKey
 from prebook.messaging.outbox.sent_marker import SentMarker
 from prebook.messaging.outbox.store import LOCAL_ROUTE, HandleAgain, LeasedRow, Outbox, OutboxState
+from prebook.messaging.recoverability.isolation import Isolation
+from prebook.messaging.recoverability.starts import count_starts, with_start, without_starts
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.patterns.retry import exponential_backoff_s, outage_backoff_s
 
@@ -100,6 +102,7 @@ class Sender:
         self._sent_marker = SentMarker(outbox.mark_sent, self.leases)
         self._timeout = CoarseTimeout(SEND_TIMEOUT_S)
         self._batches = OwnedTasks()
+        self._isolation = Isolation()
         self._uncertain_until = 0.0
         self._next_resync_at = 0.0
 
@@ -223,13 +226,31 @@ class Sender:
             return None
         reach(CrashPoint.BEFORE_SEND)
         try:
-            with self._timeout():
-                await dispatch(row)
+            if row.route == LOCAL_ROUTE:
+                await self._dispatch_local(dispatch, row)
+            else:
+                with self._timeout():
+                    await dispatch(row)
         except Exception as failure:  # noqa: BLE001 - any failure reschedules the row
             return await self._handle_failure(row, failure)
         reach(CrashPoint.AFTER_SEND)
         self._sent_marker.add(row.seq, key)
         return None
+
+    async def _dispatch_local(self, dispatch: SendRow, row: LeasedRow) -> None:
+        """Have a row of the local route handled; what may have ended a process before is counted, and handled alone."""
+        starts = count_starts(row.envelope)
+        await self._isolation.begin(starts)
+        try:
+            if row.is_claimed:
+                row = replace(row, envelope=with_start(row.envelope))
+                await self._outbox.record_start(row, row.envelope)
+            with self._timeout():
+                await dispatch(row)
+            if starts:  # marked before the next one, which may end the process, is handled
+                await retry_write(lambda: self._outbox.mark_sent([row.seq]))
+        finally:
+            self._isolation.end(starts)
 
     async def _handle_failure(self, row: LeasedRow, failure: Exception) -> Exception | None:
         """Abandon a row that was refused too often. Returns None if it was, otherwise the failure."""
@@ -256,7 +277,11 @@ class Sender:
         error = error_summary(failure)
         delay_s = _retry_delay_s(row, failure)
         refused = abandon_reason(failure, self._max_refusals) is not None
-        return await retry_write(lambda: self._outbox.reschedule(row, error, delay_s=delay_s, refused=refused))
+        # A failure is an outcome, so the starts before it count no more: an outage must not use them up.
+        message = without_starts(row.envelope) if row.route == LOCAL_ROUTE and row.is_claimed else None
+        return await retry_write(
+            lambda: self._outbox.reschedule(row, error, delay_s=delay_s, refused=refused, message=message)
+        )
 
     async def stop(self) -> None:
         """Wait for batches in flight and mark what was sent, so that a graceful stop sends no row twice.

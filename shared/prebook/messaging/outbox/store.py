@@ -46,6 +46,8 @@ class LeasedRow:
     """Key whose rows on one route are sent in order."""
     refusals: int = 0
     """Number of consecutive refusals by a reachable receiver."""
+    is_claimed: bool = False
+    """Whether a scan has found the row: another lease of it may have ended without an outcome."""
 
 
 class HandleAgain(Exception):
@@ -90,6 +92,10 @@ class Outbox(Protocol):
 
     async def mark_sent(self, seqs: Collection[int]) -> None:
         """Set the rows to ``SENT`` and end their leases. ``seqs`` are in the order of their confirms."""
+        ...
+
+    async def record_start(self, row: LeasedRow, message: Envelope) -> None:
+        """Record that the row is taken up, with ``message`` in the place of its message; its lease continues."""
         ...
 
     async def reschedule(

@@ -15,7 +15,7 @@ from prebook.messaging.envelope import Envelope, MessageKind
 from prebook.messaging.errors import PermanentFailure, ReceiverUnavailable, RequestExpired, Unreachable
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
-from prebook.messaging.policy import Policies
+from prebook.messaging.policy import FlowPolicy, Policies
 from prebook.messaging.recoverability.dead_letter import error_headers
 from prebook.patterns.retry import Park, Retry, RetryDecision, external_retry_decision, retry_decision
 
@@ -40,8 +40,7 @@ def decide(envelope: Envelope, error: Exception, policies: Policies, now: dateti
             retry_after_s=error.retry_after_s,
             was_called=error.was_called,
         )
-    # An event belongs to no flow, so the first flow of the catalogue sets its number of attempts.
-    policy = policies.get(envelope.flow) or next(iter(policies.values()))
+    policy = policy_of(envelope, policies)
     decision = retry_decision(
         envelope.attempt, message_id=envelope.id, max_attempts=policy.max_attempts, backoff_s=policy.backoff_s
     )
@@ -52,6 +51,11 @@ def decide(envelope: Envelope, error: Exception, policies: Policies, now: dateti
     ):
         return Park(RequestExpired.cause)
     return decision
+
+
+def policy_of(envelope: Envelope, policies: Policies) -> FlowPolicy:
+    """Return the policy that sets the attempts at a message: for an event, which has no flow, the first flow's."""
+    return policies.get(envelope.flow) or next(iter(policies.values()))
 
 
 async def try_handle(handler: MessageHandler, envelope: Envelope) -> Exception | None:

@@ -16,7 +16,7 @@ from prebook.messaging.headers import FIRST_FAILED_AT_HEADER
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.outbox.store import LOCAL_ROUTE, HandleAgain
 from prebook.messaging.policy import Policies
-from prebook.messaging.recoverability.decision import FailureRecovery
+from prebook.messaging.recoverability.decision import FailureRecovery, policy_of
 from prebook.messaging.staging import ordering_key
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, UnitOfWork
 
@@ -40,8 +40,13 @@ class LocalRecovery:
         dead_letter: DeadLetterLocal,
     ) -> None:
         self._begin = begin
+        self._policies = policies
         self._recovery = FailureRecovery(policies, observer)
         self._dead_letter = dead_letter
+
+    def max_attempts(self, envelope: Envelope) -> int:
+        """Return the maximum number of attempts at the message."""
+        return policy_of(envelope, self._policies).max_attempts
 
     async def recover_received(self, envelope: Envelope, error: Exception) -> bool:
         """Store the next attempt at a message that failed when it arrived, or dead-letter the message.
