@@ -94,7 +94,7 @@ class HostileMessageLedger:
         unexplained = [(queue, m) for (_, queue), m in self._open.items() if not m.may_expire]
         return [f"{m.defect} to {queue} by {m.account}: {m.token} {m.message_id}" for queue, m in unexplained][:limit]
 
-    def _settle_dead_letter(self, token: str, queue: str, cause: str, row: Mapping[str, Any]) -> None:
+    def _settle_dead_letter(self, token: str, queue: str, cause: str, row: Any) -> None:
         message, outcome = self._sent.get(token, (None, Outcome.REJECTED))
         if message is None or outcome in {Outcome.RETURNED, Outcome.REJECTED}:
             self.problems.append(f"a dead letter of {queue} that nobody sent: {cause}, {token!r}, {message}")
