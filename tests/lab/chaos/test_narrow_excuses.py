@@ -10,6 +10,7 @@ from prebook.contracts.ride import BookingState
 from prebook.lab.chaos.database import ExpiredMessage, OvertakenMessage
 from prebook.lab.chaos.evidence import InjectedFault
 from prebook.lab.chaos.judge import judge
+from prebook.lab.chaos.slowness import MACHINE, SlowPeriod
 from prebook.lab.load.samples import RefusalSample
 from tests.lab.chaos.evidence_builder import RunRecords, flawless_run, repeated, with_end
 from tests.lab.ledger.accounts_builder import at
@@ -53,6 +54,21 @@ def test_a_lost_connection_is_explained_only_by_the_end_of_the_process(name: str
     assert not found(with_silent_request("connection"), fault("kill_booking", 3.0))
     assert not found(with_silent_request("connection"), fault("clock_skew_booking", 3.0))
     assert found(with_silent_request("connection"), fault("kill_booking", 14.0))
+
+
+def test_silence_is_explained_by_a_stall_of_booking_and_by_no_other_overload() -> None:
+    run = with_silent_request("timeout")
+    stalled = run.with_changes(slow=[SlowPeriod("booking", at(5.0), at(7.0))])
+    assert not found(stalled, fault("kill_operations", 90.0))
+    for slow in (
+        SlowPeriod("booking", at(5.0), at(6.5)),
+        SlowPeriod("booking", at(15.0), at(17.0)),
+        SlowPeriod("pricing", at(5.0), at(7.0)),
+        SlowPeriod(MACHINE, at(0.0), at(20.0)),
+    ):
+        assert found(run.with_changes(slow=[slow]), fault("kill_operations", 90.0))
+    lost = with_silent_request("connection").with_changes(slow=stalled.slow)
+    assert found(lost, fault("kill_operations", 90.0)), "a stall closes no connection"
 
 
 def test_a_repetition_without_a_response_needs_a_fault_at_its_own_time() -> None:
@@ -143,6 +159,7 @@ def with_overtaken(resent_at: datetime | None) -> RunRecords:
 
 def test_a_message_is_not_overtaken_if_the_database_forgot_that_the_earlier_one_was_sent() -> None:
     assert not found(with_overtaken(at(20.0)), fault("database_kill", 9.0, 3.0))
+    assert not found(with_overtaken(at(20.0)), fault("kill_pricing", 0.0), fault("database_kill", 9.0, 3.0))
     assert found(with_overtaken(None), fault("database_kill", 9.0, 3.0)), "the earlier one was sent once"
     assert found(with_overtaken(at(20.0)), fault("database_kill", 21.0, 3.0)), "it was sent again before"
     for name in ("database_restart", "broker_kill", "kill_booking"):

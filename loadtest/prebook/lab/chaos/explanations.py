@@ -52,12 +52,14 @@ class Explainer:
     """Decides whether injected faults can have caused an end.
 
     ``limits``: time limits of each flow. ``overloads``: periods in which the machine was overloaded; they explain the
-    failure of a synchronous call or a late response to a rider, and nothing else.
+    failure of a synchronous call or a late response to a rider, and nothing else. ``stalls``: periods in which booking
+    responded to nothing.
     """
 
     periods: Sequence[FaultPeriod]
     limits: Mapping[str, FlowLimits]
     overloads: Sequence[FaultPeriod] = ()
+    stalls: Sequence[Period] = ()
 
     def explains_ride(self, account: RideAccount, flows: Sequence[str]) -> bool:
         """Return whether faults can have ended an accepted ride by slowing down ``flows`` of its plan."""
@@ -84,11 +86,11 @@ class Explainer:
         """Return whether faults can have kept booking from responding to a rider who waited in ``wait``.
 
         A connection is refused or lost only where booking's process ends. Booking responds in time however long its
-        providers take, so that only faults of booking itself or of its database keep it from that.
+        providers take, so that only faults of booking itself or of its database, or a stall, keep it from that.
         """
         if error == CONNECTION_ERROR:
             return any(cause.effect.ends_processes for cause in self._disturbing(self.periods, QUOTE_FARE.caller, wait))
-        return self.disturbs_booking(wait)
+        return self.disturbs_storage(QUOTE_FARE.caller, wait) or any(stall.overlaps(wait) for stall in self.stalls)
 
     def disturbs_booking(self, period: Period) -> bool:
         """Return whether a fault of booking or its database, or an overload of booking, occurred in ``period``."""

@@ -19,6 +19,9 @@ SLOW_RIDE_S = 1.5
 """Seconds from request to outcome that count as slow: five times the usual, and half of a call's timeout."""
 MAX_SLOW_RIDE_S = 10.0
 """Seconds from request to outcome above which a ride has waited for something else than a processor."""
+MIN_STALL_S = 1.9
+"""Seconds without a response to a readiness check, whose timeout is 2 s, after which a rider's request may get none:
+booking responds to it within 8 s, and the rider waits for 10."""
 MIN_SLOW_SHARE = 0.5
 """Share of the rides offered at about one time that must be slow."""
 CALL_TRANSPORTS = frozenset({Transport.HTTP, Transport.EDGE})
@@ -41,6 +44,12 @@ def overload_periods(
         *(overload(period_of_check(check), slow_services(check, checks)) for check in checks),
         *(overload(waiting_period(account), frozenset(SERVICES)) for account in most_slow(rides, is_slow_ride)),
     )
+
+
+def stall_periods(slow: Iterable[SlowPeriod], service: str) -> tuple[Period, ...]:
+    """Return the periods in which ``service`` did not even respond to a readiness check within MIN_STALL_S."""
+    periods = [period_of_check(check) for check in slow if check.service == service]
+    return tuple(period for period in periods if (period.end - period.start).total_seconds() >= MIN_STALL_S)
 
 
 def slow_services(check: SlowPeriod, checks: Sequence[SlowPeriod]) -> frozenset[str]:

@@ -12,10 +12,11 @@ from functools import cached_property
 import msgspec
 
 from prebook.contracts.ride import BookingState
+from prebook.flows import QUOTE_FARE
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.explanations import Explainer, unanswered_flows
 from prebook.lab.chaos.fault_periods import Period, fault_periods
-from prebook.lab.chaos.overload import overload_periods
+from prebook.lab.chaos.overload import overload_periods, stall_periods
 from prebook.lab.chaos.repeated_keys import IN_PROGRESS
 from prebook.lab.chaos.violations import Violation, ViolationKind
 from prebook.lab.ledger.accounts import RideAccount
@@ -55,7 +56,7 @@ class Unanswered:
         evidence = self.evidence
         periods = fault_periods(evidence.faults, evidence.started_at)
         overloads = overload_periods(evidence.slow, evidence.reconciliation.accounts, periods)
-        return Explainer(periods, evidence.flow_limits, overloads)
+        return Explainer(periods, evidence.flow_limits, overloads, stall_periods(evidence.slow, QUOTE_FARE.caller))
 
     @cached_property
     def ends(self) -> Sequence[RideEnd]:
