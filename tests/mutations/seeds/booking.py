@@ -230,12 +230,12 @@ def _change_callback(change: Any) -> None:
     """Replace the step that calls a rider back. ``change`` gets the real send, the event and its message id."""
 
     def make(callback_sender: Any) -> Any:
-        def with_change(send: Any) -> Any:
+        def with_change(send: Any, *encoders: Any) -> Any:
             async def pre_transaction(context: Any, due: Any) -> Any:
                 async def send_changed(url: str, message_id: str, body: bytes) -> None:
                     await change(send, due, url, message_id, body)
 
-                return await callback_sender(send_changed)(context, due)
+                return await callback_sender(send_changed, *encoders)(context, due)
 
             return pre_transaction
 
