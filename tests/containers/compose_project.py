@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 PORTS = ("PREBOOK_PORT", "PREBOOK_OPERATIONS_PORT", "PREBOOK_MANAGEMENT_PORT")
-TIMEOUT_S = 240.0
+TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tests.containers.compose_project import ROOT, ComposeProject
 from tests.containers.conftest import ComposeRun
 from tests.world import ride
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 RECOVERY_TIMEOUT_S = 90.0
 MAX_BYTES_AT_REST = 1.2e9

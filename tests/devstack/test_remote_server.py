@@ -143,6 +143,18 @@ async def test_the_memory_watermark_is_set_and_restored(tmp_path: Path) -> None:
             await broker.set_memory_watermark("refused")
 
 
+async def test_a_request_that_arrives_in_parts_is_carried_out(tmp_path: Path) -> None:
+    """The loop of a busy machine may stop reading in the middle of a line."""
+    async with run_loop(tmp_path) as running:
+        await _wait_until_started(running)
+        requests = os.open(tmp_path / "broker" / "requests", os.O_WRONLY)
+        for part in (b"id1 ki", b"ll\nid2 sta", b"rt\n"):
+            os.write(requests, part)
+            await asyncio.sleep(0.8)  # longer than one read of the loop
+        os.close(requests)
+        await _wait_until_started(running, 2)
+
+
 async def test_only_the_user_of_the_console_may_send_requests(tmp_path: Path) -> None:
     async with run_loop(tmp_path) as running:
         await _wait_until_started(running)
