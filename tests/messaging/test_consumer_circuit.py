@@ -2,7 +2,7 @@
 
 import asyncio
 
-from prebook.messaging.errors import ReceiverUnavailable, Unreachable
+from prebook.messaging.errors import PermanentFailure, ReceiverUnavailable, Unreachable
 from prebook.messaging.recoverability.consumer_circuit import MAX_LONE_OUTAGES, ConsumerCircuit, LoneOutages
 from tests.conditions import wait_until
 
@@ -23,6 +23,13 @@ async def test_external_systems_that_take_nothing_do_not_open_the_circuit() -> N
     circuit = ConsumerCircuit(threshold=3)
     for _ in range(10):
         assert circuit.record_failure(ReceiverUnavailable("a rider's system is down")) is False
+    assert not circuit.is_open
+
+
+async def test_messages_that_can_never_be_handled_do_not_open_the_circuit() -> None:
+    circuit = ConsumerCircuit(threshold=3)
+    for _ in range(10):
+        assert circuit.record_failure(PermanentFailure("no such booking")) is False
     assert not circuit.is_open
 
 

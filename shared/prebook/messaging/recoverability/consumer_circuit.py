@@ -9,11 +9,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from prebook.messaging.errors import ReceiverUnavailable, RequestExpired, Unreachable
+from prebook.messaging.errors import PermanentFailure, ReceiverUnavailable, Unreachable
 from prebook.patterns.breaker import Breaker
 
 FAILURE_THRESHOLD = 20
-"""Consecutive failures, of any messages, that open the circuit: no single message can be their cause."""
+"""Consecutive failures, of messages that a retry may help, that open the circuit: no single one can be their cause."""
 COOL_DOWN_S = 1.0
 MAX_LONE_OUTAGES = 5
 """Outages in a row that only one message meets, before they count as its own failure."""
@@ -58,7 +58,7 @@ class ConsumerCircuit:
 
         The message then stays unacknowledged, and the attempt is not counted.
         """
-        if isinstance(error, RequestExpired | ReceiverUnavailable):  # says nothing about the service
+        if isinstance(error, PermanentFailure | ReceiverUnavailable):  # says nothing about the service
             return False
         dependency_down = isinstance(error, Unreachable)
         now = time.monotonic()
