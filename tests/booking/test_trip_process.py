@@ -1,5 +1,6 @@
 """Laws of the trip process, for every order of outcomes, deadline and cancellation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -215,3 +216,35 @@ def test_a_failed_notice_is_requested_again_until_it_is_delivered_or_superseded(
     assert notified.notified_at == NOW + timedelta(seconds=1)
     assert superseded.trip is cancelled
     assert gave_up.trip.reason == "leg 1: no fare; notification_failed"
+
+
+def broken_laws() -> set[str]:
+    """Names of the laws above that a hypothesis run finds broken."""
+    laws = {
+        "fitting legs": test_every_leg_has_an_outcome_that_fits_its_trip,
+        "completed once": test_a_trip_is_completed_once_and_its_rider_is_notified_of_each_outcome_once,
+    }
+    return {name for name, law in laws.items() if not _holds(law)}
+
+
+def _holds(law: Callable[[], None]) -> bool:
+    try:
+        law()
+    except AssertionError:
+        return False
+    return True
+
+
+def test_an_aggregator_that_forgets_to_compensate_breaks_the_law_of_the_legs_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trip_process, "end_legs", lambda *_: [])
+    assert broken_laws() == {"fitting legs"}
+
+
+def test_an_aggregator_that_tells_an_outcome_twice_breaks_the_law_of_one_completion_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    end = trip_process._end
+    monkeypatch.setattr(trip_process, "_end", lambda *a: replace(end(*a), requests=end(*a).requests * 2))
+    assert broken_laws() == {"completed once"}
