@@ -5,15 +5,15 @@ import random
 import msgspec
 import pytest
 
-from prebook.contracts.message import Message
 from prebook.messaging.codec import BODY_TYPES
 from prebook.topology.model import suite_topology
 from tests.rabbit.example_bodies import example_of
 from tests.rabbit.message_fuzzer import DEFECTS, MessageFuzzer
 
 
-@pytest.mark.parametrize("body_type", BODY_TYPES.values(), ids=BODY_TYPES)
-def test_examples_are_valid_bodies(body_type: type[Message]) -> None:
+@pytest.mark.parametrize("name", sorted(BODY_TYPES))
+def test_examples_are_valid_bodies(name: str) -> None:
+    body_type = BODY_TYPES[name]
     source = random.Random(1)
     for _ in range(20):
         example = example_of(body_type, source)
