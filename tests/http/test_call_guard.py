@@ -45,6 +45,7 @@ EXPECTED_CALLERS: Mapping[str, Callable[[str, str], set[str]]] = {
     "/operations/{request_id}": lambda service, _: {f.caller for f in FLOWS.values() if f.provider == service},
     "/inbox/{message_id}": lambda *_: {"operations", "console"},
     "/v1/ledger": lambda *_: {"console"},
+    "/v1/ledger/trips": lambda *_: {"console"},
     "/v1/deliveries": lambda *_: {"console"},
 }
 """Allowed callers of an internal route, given the service and a flow. A new route needs an entry."""

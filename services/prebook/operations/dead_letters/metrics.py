@@ -48,6 +48,7 @@ CAUSES = frozenset(
         UNKNOWN,
         "unknown_auction",
         "unknown_booking",
+        "unknown_trip",
         "unknown_type",
         "unreadable",
         "wrong_schema",
