@@ -6,7 +6,8 @@ With several processes (`pytest -n 2`), one of them runs a suite for tests that 
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -23,21 +24,27 @@ Figure = Callable[[str], None]
 
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """The suite shared by all tests without their own suite. At its end, its logs are checked.
-
-    PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; otherwise `prebook up` starts them.
-    Back pressure is off, because with the short deadlines of tests it would refuse rides that must survive a fault.
-    """
-    home = tmp_path_factory.mktemp("suite") / "home"
-    with _stack() as stack, start_suite({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
+    """The suite shared by all tests without their own suite."""
+    with run_suite(tmp_path_factory.mktemp("suite") / "home") as suite:
         yield suite
-        logs.verify(suite)
 
 
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
     with run_server() as databases:
         yield databases
+
+
+@contextmanager
+def run_suite(home: Path) -> Iterator[Suite]:
+    """Run a suite in ``home``. At its end, its logs are checked.
+
+    PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; otherwise `prebook up` starts them.
+    Back pressure is off, because with the short deadlines of tests it would refuse rides that must survive a fault.
+    """
+    with _stack() as stack, start_suite({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
+        yield suite
+        logs.verify(suite)
 
 
 def _stack() -> AbstractContextManager[Mapping[str, str]]:

@@ -20,6 +20,7 @@ OWN_SUITE_FILES = frozenset(
         "test_callback_receivers.py",
         "test_chaos.py",
         "test_key_rotation.py",
+        "test_message_fuzz.py",
         "test_replicas.py",
     }
 )
