@@ -92,7 +92,9 @@ class HostileMessageLedger:
     def describe_open(self, limit: int = 20) -> list[str]:
         """Return the defects, queues, accounts and ids of open deliveries that no expiry explains."""
         unexplained = [(queue, m) for (_, queue), m in self._open.items() if not m.may_expire]
-        return [f"{m.defect} to {queue} by {m.account}: {m.token} {m.message_id}" for queue, m in unexplained][:limit]
+        return [f"{m.defect} to {queue} by {m.account}: {m.token} {sorted(m.message_ids)}" for queue, m in unexplained][
+            :limit
+        ]
 
     def _settle_dead_letter(self, token: str, queue: str, cause: str, row: Any) -> None:
         message, outcome = self._sent.get(token, (None, Outcome.REJECTED))
@@ -112,13 +114,17 @@ class HostileMessageLedger:
     async def _find_handled(self, database: DatabaseProbe) -> list[Delivery]:
         ids: defaultdict[str, list[str]] = defaultdict(list)
         for (_, queue), message in self._open.items():
-            if queue in CONSUMERS and message.message_id and "\0" not in message.message_id:
-                ids[CONSUMERS[queue]].append(message.message_id)
+            if queue in CONSUMERS:
+                ids[CONSUMERS[queue]] += [each for each in message.message_ids if each and "\0" not in each]
         handled: set[tuple[str, str]] = set()
         for service, wanted in ids.items():
             rows = await database.connection.fetch(FIND_HANDLED.format(service), wanted)
             handled |= {(service, row["message_id"]) for row in rows}
-        return [each for each, m in self._open.items() if (CONSUMERS.get(each[1]), m.message_id) in handled]
+        return [
+            delivery
+            for delivery, message in self._open.items()
+            if any((CONSUMERS.get(delivery[1]), each) in handled for each in message.message_ids)
+        ]
 
     def _close(self, delivery: Delivery, result: str) -> None:
         if self._open.pop(delivery, None) is None:  # a message of the same id was found in the inbox before

@@ -53,8 +53,8 @@ class HostileMessage:
     frames: bytes
     queues: frozenset[str]
     """Addresses of the queues that it reaches if the broker takes it."""
-    message_id: str
-    """Id by which an inbox knows it, if it is handled."""
+    message_ids: frozenset[str]
+    """Ids by which an inbox may know it, if it is handled: of a header that occurs twice, the broker may keep any."""
     is_complete: bool = True
     """Whether the broker can find its end."""
     may_expire: bool = False
@@ -112,16 +112,17 @@ class MessageFuzzer:
         defect = self._random.choices(DEFECTS, [weight for _, weight, _ in DEFECTS])[0]
         name = defect[2](self, draft, token) or defect[0]
         frames, is_complete = self._frames(way, draft, broken=defect[0] == "frame")
-        sent = {str(key): value for key, value in draft.headers if isinstance(key, str)}
+        headers = [(key, value) for key, value in draft.headers if isinstance(key, str)]
+        readings = dict(headers), dict(reversed(headers))
         return HostileMessage(
             token=token,
             defect=name,
             account=way.account,
             frames=frames,
             queues=self._route(way.exchange, (way.key, *draft.further_keys)),
-            message_id=_text_of(sent.get("ce-id", b"")),
+            message_ids=frozenset(_text_of(value) for key, value in headers if key == "ce-id"),
             is_complete=is_complete,
-            may_expire=_is_expired_request(sent)
+            may_expire=any(map(_is_expired_request, readings))
             or (way.exchange == addresses.PARKING and "expiration" in draft.properties),
         )
 
