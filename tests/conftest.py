@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.databases import Databases, run_server
 from tests.integration import containers, logs
@@ -20,6 +21,13 @@ from tests.workers import SUITES, group, scheduler
 signal.signal(signal.SIGINT, signal.default_int_handler)
 Figure = Callable[[str], None]
 """Reports a measured figure at the end of the test run."""
+
+
+@pytest.fixture(autouse=True)
+def reset_logging() -> Iterator[None]:
+    """Undo what a command or service that ran in this process has configured: its level would hide later lines."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
