@@ -8,7 +8,7 @@ import msgspec
 import rich_click as click
 
 from prebook.cli.serve import DEFAULT_CONTROL_PORT
-from prebook.cli.settings import read_settings
+from prebook.cli.settings import AdministratorSettings, read_settings
 from prebook.cli.suite_access import find_services
 from prebook.devstack import command_line
 from prebook.devstack.command_line import Interrupted, examples, log_to_stderr
@@ -21,27 +21,9 @@ EXAMPLES = examples(
 )
 
 
-class ConsoleSettings(msgspec.Struct, frozen=True):
+class ConsoleSettings(AdministratorSettings, frozen=True):
     """Settings of `prebook console`. Each field is a variable PREBOOK_<NAME>."""
 
-    database_url: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^postgresql\+asyncpg://",
-            description="database URL with administrator's rights",
-            examples=["postgresql+asyncpg://admin:password@host:port/database"],
-        ),
-    ]
-    management_url: Annotated[
-        str,
-        msgspec.Meta(
-            pattern="^https?://",
-            description="base URL of the broker's management API",
-            examples=["http://host:15672"],
-        ),
-    ]
-    management_user: Annotated[str, msgspec.Meta(description="an administrator of the broker")]
-    management_password: Annotated[str, msgspec.Meta(description="the administrator's password")]
     control_token_console: Annotated[
         str, msgspec.Meta(min_length=16, description="random bearer token of the clients of the console's control API")
     ]

@@ -1,7 +1,7 @@
 """Settings of a command, from PREBOOK_* variables."""
 
 import os
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -10,6 +10,29 @@ from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+class AdministratorSettings(msgspec.Struct, frozen=True):
+    """Access to database and broker as their administrator. Each field is a variable PREBOOK_<NAME>."""
+
+    database_url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^postgresql\+asyncpg://",
+            description="database URL with the right to create schemas and roles",
+            examples=["postgresql+asyncpg://admin:password@host:port/database"],
+        ),
+    ]
+    management_url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern="^https?://",
+            description="base URL of the broker's management API",
+            examples=["http://host:15672"],
+        ),
+    ]
+    management_user: Annotated[str, msgspec.Meta(description="an administrator of the broker")]
+    management_password: Annotated[str, msgspec.Meta(description="the administrator's password")]
 
 
 def read_settings(settings_type: type[T]) -> T:

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 import rich_click as click
 
-from prebook.cli.settings import read_settings
+from prebook.cli.settings import AdministratorSettings, read_settings
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.errors import UserError
@@ -21,27 +21,9 @@ EXAMPLES = examples(
 )
 
 
-class SetupSettings(msgspec.Struct, frozen=True):
+class SetupSettings(AdministratorSettings, frozen=True):
     """Settings of `prebook setup`. Each field is a variable PREBOOK_<NAME>."""
 
-    database_url: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^postgresql\+asyncpg://",
-            description="database URL with the right to create schemas and roles",
-            examples=["postgresql+asyncpg://admin:password@host:port/database"],
-        ),
-    ]
-    management_url: Annotated[
-        str,
-        msgspec.Meta(
-            pattern="^https?://",
-            description="base URL of the broker's management API",
-            examples=["http://host:15672"],
-        ),
-    ]
-    management_user: Annotated[str, msgspec.Meta(description="an administrator of the broker")]
-    management_password: Annotated[str, msgspec.Meta(description="the administrator's password")]
     role_passwords: Annotated[
         str,
         msgspec.Meta(
