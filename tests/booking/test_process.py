@@ -163,15 +163,15 @@ def test_failed_notices_are_retried_with_backoff_and_then_noted() -> None:
         requests += transition.requests
         key = transition.requests[0].key
 
-    assert [request.delay_s for request in requests] == [1, 2, 4, 8, 16, 16, 16]
-    assert [request.key for request in requests] == [f"confirmed.{n}" for n in range(2, 9)]
+    assert [request.delay_s for request in requests] == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+    assert [request.key for request in requests] == [f"confirmed.{n}" for n in range(2, 13)]
     assert (transition.booking.state, transition.booking.reason) == (BookingState.CONFIRMED, "notification_failed")
 
 
 def test_a_note_is_appended_to_the_reason() -> None:
     failed = process.apply_fare_reply(BOOKING, Unavailable(reason="refused"), NOW).booking
 
-    transition = process.apply_notification_reply(failed, Unavailable(reason="refused"), "failed.8", NOW)
+    transition = process.apply_notification_reply(failed, Unavailable(reason="refused"), "failed.12", NOW)
 
     assert transition.booking.reason == "no fare: refused; notification_failed"
 

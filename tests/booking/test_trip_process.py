@@ -210,7 +210,7 @@ def test_a_failed_notice_is_requested_again_until_it_is_delivered_or_superseded(
     superseded = trip_process.apply_notification_reply(
         cancelled, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW
     )
-    gave_up = trip_process.apply_notification_reply(confirmed, Unavailable(reason="deadline"), "confirmed.8", NOW)
+    gave_up = trip_process.apply_notification_reply(confirmed, Unavailable(reason="deadline"), "confirmed.12", NOW)
 
     assert (second.key, second.delay_s, second.conversation_id) == ("confirmed.2", 1.0, TRIP.id)
     assert notified.notified_at == NOW + timedelta(seconds=1)

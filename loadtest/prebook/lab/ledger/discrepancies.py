@@ -52,7 +52,8 @@ def missing_booking(account: RideAccount) -> str | None:
 def not_notified(account: RideAccount) -> str | None:
     """Return the detail if the booking is settled and its rider was not notified of that state."""
     if account.row and account.settled and account.notified_at is None:
-        return f"settled as {account.row.state}, but the rider was never notified of it"
+        reason = f" ({account.row.reason})" if account.row.reason else ""
+        return f"settled as {account.row.state}{reason}, but the rider was never notified of it"
     return None
 
 

@@ -6,8 +6,10 @@ from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import NotifyRider, RiderNotified
 from prebook.flows import NOTIFY_RIDER, Request
 
-MAX_NOTIFY_ATTEMPTS = 8
-MAX_NOTIFY_BACKOFF_S = 16.0
+MAX_NOTIFY_ATTEMPTS = 12
+"""Attempts at one notice. With their pauses they last six minutes, longer than a crash loop or an outage of minutes."""
+MAX_NOTIFY_BACKOFF_S = 60.0
+"""Longest pause between two attempts."""
 NOTIFICATION_FAILED = "notification_failed"
 """Note in the reason of a booking or trip whose rider could not be notified."""
 
@@ -35,7 +37,7 @@ def attempt_key(notice: str, attempt: int) -> str:
 
 
 def notify_request(notice: NotifyRider, attempt: int = 1) -> Request:
-    """Request an attempt at a notice: the first at once, later ones after 1, 2, 4, 8, 16, 16, ... seconds."""
+    """Request an attempt at a notice: the first at once, later ones after 1, 2, 4, ..., 32, 60, 60, ... seconds."""
     delay_s = 0.0 if attempt == 1 else min(MAX_NOTIFY_BACKOFF_S, 2.0 ** (attempt - 2))
     return NOTIFY_RIDER.new_request(notice, key=attempt_key(notice.notice.value, attempt), delay_s=delay_s)
 

@@ -29,7 +29,7 @@ POLL_INTERVAL_S = 0.2
 REST_TIMEOUT_S = 60.0
 """Seconds that the rides of a case may take after their answers; those that take longer are judged at the end."""
 READY_TIMEOUT_S = 60.0
-SETTLE_TIMEOUT_S = 300.0
+SETTLE_TIMEOUT_S = 450.0
 """Seconds after the last case within which every ride must have come to rest."""
 MAX_CLOCK_DEVIATION = timedelta(seconds=5)
 
