@@ -43,11 +43,20 @@ def test_an_outbox_in_which_everything_is_bounded_keeps_all_laws() -> None:
     assert set(verdicts(run_of(FIRST, FIRST, last, last)).values()) == {LawVerdict.HELD}
 
 
-def test_growth_is_measured_from_the_middle_when_the_retention_window_is_full() -> None:
-    late = sample(100, 200)
-    assert verdicts(run_of(FIRST, sample(100, 200, vacuums=0), late, late))[BOUNDED] is LawVerdict.HELD
-    grown = sample(100, int(20 * MAX_GROWTH) + 1)
-    assert verdicts(run_of(FIRST, sample(100, 20, vacuums=0), grown, grown))[BOUNDED] is LawVerdict.VIOLATED
+def test_growth_is_measured_from_the_first_vacuum_with_a_full_window() -> None:
+    unvacuumed, full = sample(100, 20, vacuums=0), sample(100, 200)
+    grown = sample(100, int(200 * MAX_GROWTH) + 1)
+    assert verdicts(run_of(FIRST, unvacuumed, full, full))[BOUNDED] is LawVerdict.HELD
+    assert verdicts(run_of(FIRST, unvacuumed, full, grown))[BOUNDED] is LawVerdict.VIOLATED
+    assert verdicts(run_of(FIRST, full, full, grown))[BOUNDED] is LawVerdict.VIOLATED
+
+
+def test_a_vacuum_before_the_run_does_not_count() -> None:
+    small = sample(100, 20, vacuums=3)
+    assert verdicts(run_of(small, small, sample(100, 90, vacuums=4), sample(100, 90, vacuums=4)))[BOUNDED] is (
+        LawVerdict.HELD
+    )
+    assert verdicts(run_of(small, small, small, small))[BOUNDED] is LawVerdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -67,6 +76,11 @@ def test_without_a_vacuum_sizes_are_not_judged() -> None:
     found = verdicts(run_of(FIRST, FIRST, sample(900, 900, vacuums=0)))
     assert (found[BOUNDED], found[CHEAP]) == (LawVerdict.INCONCLUSIVE, LawVerdict.INCONCLUSIVE)
     assert (found[FEW], found[COMPLETE]) == (LawVerdict.HELD, LawVerdict.HELD)
+
+
+def test_an_outbox_that_is_never_purged_is_measured_from_the_middle() -> None:
+    vacuumed_late = run_of(FIRST, sample(100, 50, vacuums=0), sample(100, 80), sample(100, 90), purged=0)
+    assert vacuumed_late.growth == pytest.approx(1.8)
 
 
 def test_an_outbox_that_is_never_purged_violates_its_bounds_with_or_without_a_vacuum() -> None:

@@ -47,7 +47,7 @@ ROWS_PER_TRANSACTION = 50
 MAX_BACKLOG = 4000
 """Largest number of waiting rows, so that the experiment measures a table in use and not a backlog."""
 MAX_GROWTH = 1.25
-"""Limit of the growth of table and indexes from the middle to the end."""
+"""Limit of the growth of table and indexes once the retention window is full and the table was vacuumed."""
 MAX_CLAIM_COST_RATIO = 1.10
 """Limit of the pages that the last claim touches relative to the first."""
 
@@ -69,9 +69,20 @@ class RetentionResult(msgspec.Struct, frozen=True, kw_only=True):
     samples: list[TableSample]
 
     @property
+    def full_at(self) -> int | None:
+        """Index of the first sample, from the middle on, at which the retention window is full and was vacuumed.
+
+        A vacuum alone makes the space of purged rows usable again; until the first, any table grows.
+        """
+        middle = len(self.samples) // 2 - 1
+        vacuums = self.samples[0].size.vacuums
+        return next((i for i in range(middle, len(self.samples)) if self.samples[i].size.vacuums > vacuums), None)
+
+    @property
     def growth(self) -> float:
-        """Size of table and indexes at the end relative to the middle, when the retention window is full."""
-        return self.samples[-1].size.total_bytes / self.samples[len(self.samples) // 2 - 1].size.total_bytes
+        """Size of table and indexes at the end relative to ``full_at``; to the middle, if nothing was purged."""
+        first = self.full_at if self.purged and self.full_at is not None else len(self.samples) // 2 - 1
+        return self.samples[-1].size.total_bytes / self.samples[first].size.total_bytes
 
     @property
     def claim_cost_ratio(self) -> float:
