@@ -824,8 +824,11 @@ CREATE TABLE fleets.reservation (
 CREATE TABLE fleets.unreadable_reply (
     booking_id text NOT NULL,
     fleet text NOT NULL,
-    excerpt text NOT NULL,
     received_at timestamp with time zone NOT NULL DEFAULT now(),
+    message_id text NOT NULL,
+    cause text NOT NULL,
+    media_type text NOT NULL,
+    body bytea NOT NULL,
     CONSTRAINT unreadable_reply_pkey PRIMARY KEY (booking_id, fleet)
 );
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from prebook.fleets.store import Reservation
+from prebook.fleets.store import Reservation, UnreadableReply
 
 
 class DoubleReservation(Exception):
@@ -27,7 +27,7 @@ Key = tuple[str, str, datetime]
 class MemoryFleets:
     reservations: dict[Key, StoredReservation] = field(default_factory=dict)
     """Reservation by (fleet, driver, slot), once for each slot."""
-    unreadable: dict[tuple[str, str], str] = field(default_factory=dict)
+    unreadable: dict[tuple[str, str], UnreadableReply] = field(default_factory=dict)
 
     async def reserve(self, reservation: Reservation, candidates: Sequence[str]) -> str | None:
         free = (d for d in candidates if self._is_free(d, reservation))
@@ -59,8 +59,14 @@ class MemoryFleets:
             if (stored.reservation.fleet, stored.reservation.booking_id) == (fleet, booking_id):
                 del self.reservations[key]
 
-    async def record_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
-        self.unreadable.setdefault((booking_id, fleet), excerpt)
+    async def record_unreadable(self, reply: UnreadableReply) -> None:
+        self.unreadable.setdefault((reply.booking_id, reply.fleet), reply)
+
+    async def list_unreadable(self, limit: int) -> Sequence[UnreadableReply]:
+        return list(self.unreadable.values())[:limit]
+
+    async def delete_unreadable(self, booking_id: str, fleet: str) -> None:
+        self.unreadable.pop((booking_id, fleet), None)
 
     def _is_free(self, driver: str, reservation: Reservation) -> bool:
         keys = [(reservation.fleet, driver, slot) for slot in reservation.slots]

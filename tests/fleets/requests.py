@@ -6,12 +6,14 @@ from hypothesis import strategies as st
 
 from prebook.contracts.fleets import AskFleet
 from prebook.contracts.ride import Place, VehicleClass
+from prebook.fleets.store import UnreadableReply
 from prebook.messaging.handlers import HandlerContext
+from prebook.patterns.normalizer import ForeignMessage, UnreadableCause, UnreadableMessage
 
 NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
 PICKUP_AT = datetime(2027, 3, 1, 8, 20, tzinfo=UTC)
 SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)
-FLEETS = ("ada", "borealis", "cargo")
+FLEETS = ("ada", "borealis", "cargo", "delta")
 
 
 def handler_context(booking_id: str, now: datetime = NOW) -> HandlerContext:
@@ -48,6 +50,18 @@ def fleet_requests() -> st.SearchStrategy[AskFleet]:
         ride_minutes=st.integers(1, 24 * 60),
         vehicle_class=st.sampled_from(VehicleClass),
         passengers=st.integers(1, 6),
+    )
+
+
+def unreadable_reply(body: bytes, fleet: str = "ada") -> UnreadableReply:
+    """Reply that was read as nothing that Ada may send."""
+    message = ForeignMessage("application/vnd.ada.reply.v1+json", body)
+    return UnreadableReply(
+        booking_id="b1",
+        fleet=fleet,
+        message_id="b1.ask_fleet.ada",
+        received_at=NOW,
+        unreadable=UnreadableMessage(UnreadableCause.GARBLED, message),
     )
 
 

@@ -1,19 +1,28 @@
 """Fleets' handlers: an accepting partner needs a free driver, and the verdict ends the reservation."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from prebook.contracts.events import OfferSettled, OfferVerdict
-from prebook.contracts.fleets import AskFleet, FleetDeclined, FleetOffered
+from prebook.contracts.fleets import AskFleet, DeclineCause, FleetDeclined, FleetOffered
 from prebook.fleets.domain.fleet import FLEETS, MAX_CANDIDATES, RESERVATION_TTL, Fleet, candidate_drivers
-from prebook.fleets.domain.message_translators import PartnerAccepted, PartnerDeclined
-from prebook.fleets.handlers import PartnerExchange, handle_offer_settled, offer_driver, partner_caller
-from prebook.fleets.store import Reservation
+from prebook.fleets.domain.message_translators import TRANSLATORS, PartnerAccepted, PartnerDeclined
+from prebook.fleets.handlers import (
+    MAX_KEPT_BYTES,
+    MAX_KEPT_MEDIA_TYPE_CHARS,
+    NoReply,
+    PartnerExchange,
+    handle_offer_settled,
+    offer_driver,
+    partner_caller,
+)
+from prebook.fleets.partners.simulation import PartnerCall
+from prebook.fleets.store import Reservation, UnreadableReply
 from prebook.messaging.handlers import HandlerResult
+from prebook.patterns.normalizer import ForeignMessage, UnreadableCause, UnreadableMessage
 from tests.fleets.memory import MemoryFleets
 from tests.fleets.requests import NOW, PICKUP_AT, SLOT, fleet_request, handler_context
 
@@ -30,17 +39,19 @@ def offer_settled(made: FleetOffered, verdict: OfferVerdict, booking_id: str = "
     return OfferSettled(booking_id=booking_id, fleet=made.fleet, driver=made.driver, verdict=verdict)
 
 
-def replying_partner(reply: bytes) -> Callable[[bytes], Awaitable[bytes]]:
-    async def partner(_: bytes) -> bytes:
+ADA_REPLY = TRANSLATORS["ada"].reply_type
+
+
+def replying_partner(reply: ForeignMessage) -> PartnerCall:
+    async def partner(_: bytes) -> ForeignMessage:
         return reply
 
     return partner
 
 
-async def call_partner(reply: bytes, request: AskFleet | None = None) -> PartnerExchange:
-    return await partner_caller({"ada": replying_partner(reply)})(
-        handler_context("b1"), request or fleet_request("ada")
-    )
+async def call_partner(reply: bytes, request: AskFleet | None = None, media_type: str = ADA_REPLY) -> PartnerExchange:
+    call = partner_caller({"ada": replying_partner(ForeignMessage(media_type, reply))}, 5.0)
+    return await call(handler_context("b1"), request or fleet_request("ada"))
 
 
 async def test_an_accepting_partner_gives_an_offer_of_a_driver_in_the_slot() -> None:
@@ -58,11 +69,30 @@ async def test_a_declining_partner_gives_a_refusal_without_a_reservation() -> No
     assert work.reservations == {}
 
 
-async def test_an_unreadable_reply_gives_a_refusal_and_is_recorded() -> None:
+@pytest.mark.parametrize(
+    ("media_type", "cause"),
+    [(ADA_REPLY, UnreadableCause.GARBLED), ("text/html", UnreadableCause.UNKNOWN_VERSION)],
+)
+async def test_an_unreadable_reply_gives_a_refusal_and_is_recorded(media_type: str, cause: UnreadableCause) -> None:
     work: Any = MemoryFleets()
-    result = await offer_driver(handler_context("b1"), await call_partner(b"<html>502</html>"), work)
-    assert result == HandlerResult(FleetDeclined(fleet="ada", reason="unreadable reply"))
-    assert work.unreadable == {("b1", "ada"): "'<html>502</html>'"}
+    exchange = await call_partner(b"<html>502</html>", media_type=media_type)
+    result = await offer_driver(handler_context("b1"), exchange, work)
+    assert result == HandlerResult(FleetDeclined(fleet="ada", reason="unreadable reply", cause=DeclineCause.UNREADABLE))
+    assert exchange.outcome == cause
+    assert work.unreadable["b1", "ada"] == UnreadableReply(
+        booking_id="b1",
+        fleet="ada",
+        message_id="b1.request",
+        received_at=NOW,
+        unreadable=UnreadableMessage(cause, ForeignMessage(media_type, b"<html>502</html>")),
+    )
+
+
+async def test_a_huge_unreadable_reply_is_kept_in_part() -> None:
+    work: Any = MemoryFleets()
+    await offer_driver(handler_context("b1"), await call_partner(b"<" * 10_000_000, media_type="x" * 10_000), work)
+    kept = work.unreadable["b1", "ada"].unreadable.message
+    assert (len(kept.body), len(kept.media_type)) == (MAX_KEPT_BYTES, MAX_KEPT_MEDIA_TYPE_CHARS)
 
 
 async def test_an_unknown_fleet_declines() -> None:
@@ -70,14 +100,17 @@ async def test_an_unknown_fleet_declines() -> None:
 
 
 async def test_a_partner_that_times_out_declines() -> None:
-    async def silent(_: bytes) -> bytes:
+    async def silent(_: bytes) -> ForeignMessage:
         await asyncio.Event().wait()
-        return b""
+        raise AssertionError
 
     exchange = await asyncio.wait_for(
         partner_caller({"ada": silent}, timeout_s=0.01)(handler_context("b1"), fleet_request("ada")), 5
     )
-    assert exchange.reply == PartnerDeclined("no reply in time")
+    assert exchange.reply == NoReply()
+    work: Any = MemoryFleets()
+    result = await offer_driver(handler_context("b1"), exchange, work)
+    assert result.reply == FleetDeclined(fleet="ada", reason="no reply in time", cause=DeclineCause.NO_REPLY)
 
 
 async def test_no_driver_is_reserved_twice_in_one_slot() -> None:

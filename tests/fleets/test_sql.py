@@ -16,7 +16,7 @@ from prebook.flows import ASK_FLEET
 from prebook.messaging.envelope import Envelope, message_id
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.postgres.unit_of_work import unit_of_work_factory
-from tests.fleets.requests import NOW, PICKUP_AT, SLOT
+from tests.fleets.requests import NOW, PICKUP_AT, SLOT, unreadable_reply
 from tests.messaging.examples import request
 
 pytestmark = pytest.mark.real
@@ -211,7 +211,14 @@ async def withdraw(begin: BeginUnitOfWork[FleetsSql], ask_fleet: Envelope) -> No
 
 async def test_an_unreadable_reply_is_stored_once(begin: BeginUnitOfWork[FleetsSql]) -> None:
     async with begin() as work:
-        await work.record_unreadable("ada", "b1", "'<html>'")
-        await work.record_unreadable("ada", "b1", "'again'")
-        rows = await work.connection.execute(text("SELECT booking_id, fleet, excerpt FROM unreadable_reply"))
-        assert [tuple(row) for row in rows] == [("b1", "ada", "'<html>'")]
+        await work.record_unreadable(unreadable_reply(b"\xff\x00<html>"))
+        await work.record_unreadable(unreadable_reply(b"again"))
+        assert await work.list_unreadable(10) == [unreadable_reply(b"\xff\x00<html>")]
+
+
+async def test_a_parked_reply_is_deleted_alone(begin: BeginUnitOfWork[FleetsSql]) -> None:
+    async with begin() as work:
+        for fleet in ("ada", "cargo"):
+            await work.record_unreadable(unreadable_reply(b"", fleet))
+        await work.delete_unreadable("b1", "ada")
+        assert await work.list_unreadable(10) == [unreadable_reply(b"", "cargo")]

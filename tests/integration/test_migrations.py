@@ -54,7 +54,9 @@ SERVICE_ROWS = (
     """
     INSERT INTO fleets.reservation (fleet, driver, slot, booking_id, expires_at)
     VALUES ('ada', 'd', now(), 'b', now())""",
-    "INSERT INTO fleets.unreadable_reply (booking_id, fleet, excerpt) VALUES ('b', 'ada', 'x')",
+    """
+    INSERT INTO fleets.unreadable_reply (booking_id, fleet, message_id, cause, media_type, body)
+    VALUES ('b', 'ada', 'm', 'garbled', 't', 'x')""",
     """
     WITH p AS (
         INSERT INTO operations.dead_letter (fingerprint, queue, exchange, routing_key, cause, error_type, error,

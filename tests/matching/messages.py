@@ -6,8 +6,13 @@ from prebook.contracts.events import BookingEnded, BookingEnding, OfferSettled, 
 from prebook.contracts.fleets import FleetOffered
 from prebook.contracts.matching import FindDriver
 from prebook.contracts.ride import Place, VehicleClass
+from prebook.matching.handlers import AuctionHandlers
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 
+FLEETS = ("ada", "borealis", "cargo")
+AUCTIONS = AuctionHandlers(FLEETS)
+find_driver = AUCTIONS.find_driver
+handle_fleet_reply = AUCTIONS.handle_fleet_reply
 NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
 SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)
 RIDE = FindDriver(

@@ -10,10 +10,20 @@ from prebook.contracts.fleets import FleetDeclined
 from prebook.contracts.matching import DriverMatched, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
 from prebook.flows import ASK_FLEET
-from prebook.matching.handlers import FLEETS, UnknownAuction, find_driver, handle_booking_ended, handle_fleet_reply
+from prebook.matching.handlers import UnknownAuction, handle_booking_ended
 from prebook.messaging.handlers import HandlerResult
 from tests.matching.memory import MemoryMatching
-from tests.matching.messages import RIDE, SLOT, booking_ended, handler_context, offer, verdicts
+from tests.matching.messages import (
+    FLEETS,
+    RIDE,
+    SLOT,
+    booking_ended,
+    find_driver,
+    handle_fleet_reply,
+    handler_context,
+    offer,
+    verdicts,
+)
 
 ACCEPTED, DECLINED = OfferVerdict.ACCEPTED, OfferVerdict.DECLINED
 NO = FleetDeclined(fleet="any", reason="busy")

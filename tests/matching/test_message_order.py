@@ -12,10 +12,18 @@ from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import FleetDeclined, FleetOffered
 from prebook.contracts.matching import DriverMatched, DriverReply
 from prebook.contracts.message import Message, Unavailable
-from prebook.matching.handlers import FLEETS, find_driver, handle_booking_ended, handle_fleet_reply
+from prebook.matching.handlers import handle_booking_ended
 from prebook.messaging.handlers import HandlerResult
 from tests.matching.memory import MemoryMatching
-from tests.matching.messages import RIDE, booking_ended, handler_context, offer
+from tests.matching.messages import (
+    FLEETS,
+    RIDE,
+    booking_ended,
+    find_driver,
+    handle_fleet_reply,
+    handler_context,
+    offer,
+)
 
 BOOKINGS = ("b1", "b2", "b3", "b4")
 END = "booking ended"

@@ -16,13 +16,23 @@ from prebook.contracts.matching import DriverMatched, NoDriverFound
 from prebook.contracts.message import Message
 from prebook.fleets.domain.fleet import RESERVATION_TTL
 from prebook.matching.domain.auction import Auction, Offer
-from prebook.matching.handlers import FLEETS, find_driver, handle_booking_ended, handle_fleet_reply
+from prebook.matching.handlers import handle_booking_ended
 from prebook.matching.process import MAX_AUCTION_AGE, OFFERS_EXPIRED
 from prebook.matching.sql import MatchingSql
 from prebook.messaging.handlers import HandlerResult
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.postgres.unit_of_work import unit_of_work_factory
-from tests.matching.messages import RIDE, SLOT, booking_ended, handler_context, offer, verdicts
+from tests.matching.messages import (
+    FLEETS,
+    RIDE,
+    SLOT,
+    booking_ended,
+    find_driver,
+    handle_fleet_reply,
+    handler_context,
+    offer,
+    verdicts,
+)
 
 pytestmark = pytest.mark.real
 AUCTIONS, DRIVERS = 40, 10

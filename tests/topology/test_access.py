@@ -43,7 +43,8 @@ def intended(service: str) -> set[tuple[str, str]]:
         for queue in SUITE.consumed_queues()
         if queue.name.startswith(f"{service}.")
     }
-    return requests | one_way_requests | replies | one_way_replies | events | retries
+    invalid = {(addresses.PARKING, addresses.PARTNER_REPLIES)} if service == "fleets" else set()
+    return requests | one_way_requests | replies | one_way_replies | events | retries | invalid
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -1,1 +1,1 @@
-"""Fleets: three simulated partners beyond our control, each with its own wire format, behind message translators."""
+"""Fleets: simulated partners beyond our control, each with its own wire format, behind message translators."""

@@ -1,20 +1,33 @@
-"""Composition root of the fleets service: handler table."""
+"""Composition root of the fleets service: handler table, and the loop that parks unreadable replies of partners."""
+
+from typing import Any
 
 from prebook.fleets.handlers import handle_offer_settled, offer_driver, partner_caller
+from prebook.fleets.invalid_messages import PARKING_INTERVAL_S, InvalidMessageChannel
 from prebook.fleets.partners.registry import partners
 from prebook.fleets.sql import FleetsSql
 from prebook.flows import ASK_FLEET, OFFER_SETTLED
 from prebook.messaging.handlers import Handlers, HandlerSpec
-from prebook.runtime.service import Service
+from prebook.runtime.loops import run_every
+from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
 
 
 def handlers(settings: ServiceSettings) -> Handlers[FleetsSql]:
     """Handler table of fleets."""
+    call = partner_caller(partners(settings.seed), settings.partner_timeout_s)
     return Handlers(
-        on_request={ASK_FLEET: HandlerSpec(offer_driver, pre_transaction=partner_caller(partners(settings.seed)))},
+        on_request={ASK_FLEET: HandlerSpec(offer_driver, pre_transaction=call)},
         on_event={OFFER_SETTLED: HandlerSpec(handle_offer_settled)},
     )
 
 
-SERVICE = Service(name="fleets", handlers=handlers, unit_of_work=FleetsSql)
+def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
+    """The loop that parks unreadable replies."""
+    invalid_messages = InvalidMessageChannel(context)
+    return ServiceExtensions(
+        loops={"invalid_messages": lambda: run_every(PARKING_INTERVAL_S, invalid_messages.park_recorded)}
+    )
+
+
+SERVICE = Service(name="fleets", handlers=handlers, unit_of_work=FleetsSql, extensions=extensions)

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prebook.contracts.events import OfferSettled, OfferVerdict
-from prebook.contracts.fleets import AskFleet, FleetDeclined, FleetOffered
+from prebook.contracts.fleets import AskFleet, DeclineCause, FleetDeclined, FleetOffered
 from prebook.contracts.message import Message
 from prebook.fleets.domain.fleet import FLEETS, RESERVATION_TTL, candidate_drivers, covered_slots
 from prebook.fleets.domain.message_translators import (
@@ -13,13 +13,22 @@ from prebook.fleets.domain.message_translators import (
     PartnerAccepted,
     PartnerDeclined,
     PartnerReply,
-    UnreadableReply,
+    read_reply,
 )
-from prebook.fleets.store import FleetsWork, Reservation
+from prebook.fleets.metrics import count_partner_reply
+from prebook.fleets.partners.simulation import PartnerCall
+from prebook.fleets.store import FleetsWork, Reservation, UnreadableReply
 from prebook.messaging.handlers import HandlerContext, HandlerResult
+from prebook.patterns.normalizer import ForeignMessage, UnreadableMessage
 
-PARTNER_TIMEOUT_S = 2.0
-"""Timeout of a partner's reply, in seconds, during which the rider waits."""
+MAX_KEPT_BYTES = 64 * 1024
+"""Bytes that are kept of an unreadable reply; far more than a reply has."""
+MAX_KEPT_MEDIA_TYPE_CHARS = 200
+
+
+@dataclass(frozen=True)
+class NoReply:
+    """The partner has not replied in time, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -27,26 +36,46 @@ class PartnerExchange:
     """A request and the partner's reply to it."""
 
     request: AskFleet
-    reply: PartnerReply
+    reply: PartnerReply | UnreadableMessage | NoReply
+
+    @property
+    def outcome(self) -> str:
+        """Outcome of the call, as metrics name it."""
+        match self.reply:
+            case PartnerAccepted():
+                return "accepted"
+            case PartnerDeclined():
+                return "declined"
+            case UnreadableMessage(cause=cause):
+                return cause.value
+            case NoReply():
+                return "no_reply"
 
 
 def partner_caller(
-    partners: Mapping[str, Callable[[bytes], Awaitable[bytes]]], timeout_s: float = PARTNER_TIMEOUT_S
+    partners: Mapping[str, PartnerCall], timeout_s: float
 ) -> Callable[[HandlerContext, AskFleet], Awaitable[PartnerExchange]]:
-    """Pre-transaction step that calls the partner fleet. If the partner does not reply in time, it has declined."""
+    """Pre-transaction step that calls the partner fleet and waits ``timeout_s`` seconds for its reply."""
 
     async def pre_transaction(_: HandlerContext, request: AskFleet) -> PartnerExchange:
         if request.fleet not in partners:
             return PartnerExchange(request, PartnerDeclined("no such fleet"))
-        translator = TRANSLATORS[request.fleet]
-        try:
-            async with asyncio.timeout(timeout_s):
-                raw_reply = await partners[request.fleet](translator.encode_request(request))
-        except TimeoutError:
-            return PartnerExchange(request, PartnerDeclined("no reply in time"))
-        return PartnerExchange(request, translator.read_reply(raw_reply))
+        exchange = PartnerExchange(request, await _call(partners[request.fleet], request, timeout_s))
+        count_partner_reply(request.fleet, exchange.outcome)
+        return exchange
 
     return pre_transaction
+
+
+async def _call(
+    partner: PartnerCall, request: AskFleet, timeout_s: float
+) -> PartnerReply | UnreadableMessage | NoReply:
+    try:
+        async with asyncio.timeout(timeout_s):
+            reply = await partner(TRANSLATORS[request.fleet].encode_request(request))
+    except TimeoutError:
+        return NoReply()
+    return read_reply(ForeignMessage(reply.media_type[:MAX_KEPT_MEDIA_TYPE_CHARS], reply.body))
 
 
 async def offer_driver(context: HandlerContext, exchange: PartnerExchange, work: FleetsWork) -> HandlerResult:
@@ -55,10 +84,12 @@ async def offer_driver(context: HandlerContext, exchange: PartnerExchange, work:
         case PartnerAccepted(minutes_away=minutes):
             return HandlerResult(await _reserve_driver(context, exchange.request, minutes, work))
         case PartnerDeclined(reason=reason):
-            return HandlerResult(FleetDeclined(fleet=exchange.request.fleet, reason=reason))
-        case UnreadableReply(excerpt=excerpt):
-            await work.record_unreadable(exchange.request.fleet, context.conversation_id, excerpt)
-            return HandlerResult(FleetDeclined(fleet=exchange.request.fleet, reason="unreadable reply"))
+            return _declined(exchange, reason, DeclineCause.DECLINED)
+        case UnreadableMessage() as unreadable:
+            await work.record_unreadable(_recorded(context, exchange.request.fleet, unreadable))
+            return _declined(exchange, "unreadable reply", DeclineCause.UNREADABLE)
+        case NoReply():
+            return _declined(exchange, "no reply in time", DeclineCause.NO_REPLY)
 
 
 async def handle_offer_settled(context: HandlerContext, event: OfferSettled, work: FleetsWork) -> HandlerResult:
@@ -69,6 +100,21 @@ async def handle_offer_settled(context: HandlerContext, event: OfferSettled, wor
     apply_verdict = work.confirm if event.verdict is OfferVerdict.ACCEPTED else work.release
     await apply_verdict(event.fleet, event.driver, context.conversation_id)
     return HandlerResult()
+
+
+def _declined(exchange: PartnerExchange, reason: str, cause: DeclineCause) -> HandlerResult:
+    return HandlerResult(FleetDeclined(fleet=exchange.request.fleet, reason=reason, cause=cause))
+
+
+def _recorded(context: HandlerContext, fleet: str, unreadable: UnreadableMessage) -> UnreadableReply:
+    message = unreadable.message
+    return UnreadableReply(
+        booking_id=context.conversation_id,
+        fleet=fleet,
+        message_id=context.message_id,
+        received_at=context.now,
+        unreadable=replace(unreadable, message=replace(message, body=message.body[:MAX_KEPT_BYTES])),
+    )
 
 
 async def _reserve_driver(context: HandlerContext, request: AskFleet, minutes_away: int, work: FleetsWork) -> Message:

@@ -1,13 +1,15 @@
 """Reservations of drivers on PostgreSQL."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import text
 
-from prebook.fleets.store import Reservation
+from prebook.fleets.store import Reservation, UnreadableReply
 from prebook.fleets.tables import ReservationState
 from prebook.flows import ASK_FLEET
 from prebook.messaging.envelope import message_id
+from prebook.patterns.normalizer import ForeignMessage, UnreadableCause, UnreadableMessage
 from prebook.postgres.inbox import RECORD_MESSAGE
 from prebook.postgres.statements import statement_factory
 from prebook.postgres.unit_of_work import SqlUnitOfWork
@@ -44,8 +46,13 @@ RELEASE = text("DELETE FROM reservation WHERE fleet = :fleet AND booking_id = :b
 # No driver of a withdrawn request is confirmed: its offer was not received.
 RELEASE_ANY = text("DELETE FROM reservation WHERE fleet = :fleet AND booking_id = :booking_id")
 RECORD_UNREADABLE = text("""
-    INSERT INTO unreadable_reply (booking_id, fleet, excerpt) VALUES (:booking_id, :fleet, :excerpt)
+    INSERT INTO unreadable_reply (booking_id, fleet, message_id, received_at, cause, media_type, body)
+    VALUES (:booking_id, :fleet, :message_id, :received_at, :cause, :media_type, :body)
     ON CONFLICT (booking_id, fleet) DO NOTHING""")
+LIST_UNREADABLE = text("""
+    SELECT booking_id, fleet, message_id, received_at, cause, media_type, body FROM unreadable_reply
+    ORDER BY received_at LIMIT :limit""")
+DELETE_UNREADABLE = text("DELETE FROM unreadable_reply WHERE booking_id = :booking_id AND fleet = :fleet")
 
 
 class FleetsSql(SqlUnitOfWork):
@@ -76,5 +83,33 @@ class FleetsSql(SqlUnitOfWork):
         await self._execute(RECORD_MESSAGE, id=request_id, flow=ASK_FLEET.name, conversation_id=booking_id)
         await self._execute(RELEASE_ANY, fleet=fleet, booking_id=booking_id)
 
-    async def record_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
-        await self._execute(RECORD_UNREADABLE, fleet=fleet, booking_id=booking_id, excerpt=excerpt)
+    async def record_unreadable(self, reply: UnreadableReply) -> None:
+        message = reply.unreadable.message
+        await self._execute(
+            RECORD_UNREADABLE,
+            booking_id=reply.booking_id,
+            fleet=reply.fleet,
+            message_id=reply.message_id,
+            received_at=reply.received_at,
+            cause=reply.unreadable.cause.value,
+            media_type=message.media_type,
+            body=message.body,
+        )
+
+    async def list_unreadable(self, limit: int) -> Sequence[UnreadableReply]:
+        rows = await self.connection.execute_without_begin(LIST_UNREADABLE, {"limit": limit})
+        return [_unreadable_of(row) for row in rows]
+
+    async def delete_unreadable(self, booking_id: str, fleet: str) -> None:
+        await self._execute(DELETE_UNREADABLE, booking_id=booking_id, fleet=fleet)
+
+
+def _unreadable_of(row: Any) -> UnreadableReply:
+    message = ForeignMessage(row["media_type"], row["body"])
+    return UnreadableReply(
+        booking_id=row["booking_id"],
+        fleet=row["fleet"],
+        message_id=row["message_id"],
+        received_at=row["received_at"],
+        unreadable=UnreadableMessage(UnreadableCause(row["cause"]), message),
+    )

@@ -1,4 +1,4 @@
-"""Port of the fleets' store: reservations of drivers, and unreadable replies."""
+"""Port of the fleets' store: reservations of drivers, and unreadable replies that are not parked yet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from prebook.messaging.unit_of_work import UnitOfWork
+from prebook.patterns.normalizer import UnreadableMessage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,17 @@ class Reservation:
     booking_id: str
     now: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadableReply:
+    """An unreadable reply of a partner to the request ``message_id``."""
+
+    booking_id: str
+    fleet: str
+    message_id: str
+    received_at: datetime
+    unreadable: UnreadableMessage
 
 
 class FleetsWork(UnitOfWork, Protocol):
@@ -45,6 +57,14 @@ class FleetsWork(UnitOfWork, Protocol):
         """
         ...
 
-    async def record_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
-        """Store the excerpt of an unreadable reply, at most one per booking and fleet."""
+    async def record_unreadable(self, reply: UnreadableReply) -> None:
+        """Store an unreadable reply, at most one per booking and fleet."""
+        ...
+
+    async def list_unreadable(self, limit: int) -> Sequence[UnreadableReply]:
+        """Return the oldest stored unreadable replies, at most ``limit``."""
+        ...
+
+    async def delete_unreadable(self, booking_id: str, fleet: str) -> None:
+        """Delete a stored unreadable reply."""
         ...

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Column, PrimaryKeyConstraint, Table, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, LargeBinary, PrimaryKeyConstraint, Table, Text, UniqueConstraint
 
 from prebook.postgres.tables import NOW, TIMESTAMPTZ, messaging_tables, one_of
 
@@ -36,6 +36,9 @@ UNREADABLE_REPLY = Table(
     METADATA,
     Column("booking_id", Text, primary_key=True),
     Column("fleet", Text, primary_key=True),
-    Column("excerpt", Text, nullable=False),
     Column("received_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    Column("message_id", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
 )

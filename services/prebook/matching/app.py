@@ -1,18 +1,19 @@
 """Composition root of the matching service: handler table."""
 
 from prebook.flows import ASK_FLEET, BOOKING_ENDED, FIND_DRIVER
-from prebook.matching.handlers import find_driver, handle_booking_ended, handle_fleet_reply
+from prebook.matching.handlers import AuctionHandlers, handle_booking_ended
 from prebook.matching.sql import MatchingSql
 from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
 
 
-def handlers(_: ServiceSettings) -> Handlers[MatchingSql]:
+def handlers(settings: ServiceSettings) -> Handlers[MatchingSql]:
     """Handler table of matching."""
+    auctions = AuctionHandlers(settings.fleets)
     return Handlers(
-        on_request={FIND_DRIVER: HandlerSpec(find_driver)},
-        on_reply={ASK_FLEET: HandlerSpec(handle_fleet_reply)},
+        on_request={FIND_DRIVER: HandlerSpec(auctions.find_driver)},
+        on_reply={ASK_FLEET: HandlerSpec(auctions.handle_fleet_reply)},
         on_event={BOOKING_ENDED: HandlerSpec(handle_booking_ended)},
     )
 

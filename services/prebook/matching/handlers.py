@@ -1,5 +1,6 @@
 """Matching's handlers: load, decide, save."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,9 +15,6 @@ from prebook.matching.store import MatchingWork
 from prebook.messaging.errors import PermanentFailure
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 
-FLEETS = ("ada", "borealis", "cargo")
-"""Fleets that receive a request in every auction."""
-
 
 class UnknownAuction(PermanentFailure):
     """A fleet's reply refers to an auction that was never opened, or whose row was deleted."""
@@ -24,29 +22,34 @@ class UnknownAuction(PermanentFailure):
     cause = "unknown_auction"
 
 
-async def find_driver(context: HandlerContext, request: FindDriver, work: MatchingWork) -> HandlerResult:
-    """Open an auction and send a request to every fleet; refuse if the booking has an auction or has ended."""
-    transition = process.start(context.conversation_id, request, FLEETS)
-    if not await work.open_auction(transition.auction):
-        transition = process.refuse(context.conversation_id)
-    return HandlerResult(transition.reply, transition.requests, transition.events)
+class AuctionHandlers:
+    """Handlers of auctions among ``fleets``, the fleets that get a request in every auction."""
 
+    def __init__(self, fleets: Sequence[str]) -> None:
+        self._fleets = fleets
 
-async def handle_fleet_reply(
-    context: HandlerContext, reply: FleetReply | Unavailable, work: MatchingWork
-) -> HandlerResult:
-    """Add the fleet's reply to the auction, and decide the auction once it is complete."""
-    auction, age = await _lock_auction(context, work)
-    transition = process.apply_fleet_reply(auction, context.request_key, reply)
-    withdrawn_or_late = transition.events
-    if transition.auction.is_complete:
-        transition = (
-            await _decide(transition.auction, work) if age < MAX_AUCTION_AGE else process.expire(transition.auction)
-        )
-        transition = replace(transition, events=(*withdrawn_or_late, *transition.events))
-    if transition.auction != auction:
-        await work.save(transition.auction)
-    return HandlerResult(transition.reply, transition.requests, transition.events)
+    async def find_driver(self, context: HandlerContext, request: FindDriver, work: MatchingWork) -> HandlerResult:
+        """Open an auction and send a request to every fleet; refuse if the booking has an auction or has ended."""
+        transition = process.start(context.conversation_id, request, self._fleets)
+        if not await work.open_auction(transition.auction):
+            transition = process.refuse(context.conversation_id)
+        return HandlerResult(transition.reply, transition.requests, transition.events)
+
+    async def handle_fleet_reply(
+        self, context: HandlerContext, reply: FleetReply | Unavailable, work: MatchingWork
+    ) -> HandlerResult:
+        """Add the fleet's reply to the auction, and decide the auction once it is complete."""
+        auction, age = await _lock_auction(context, work)
+        transition = process.apply_fleet_reply(auction, context.request_key, reply)
+        withdrawn_or_late = transition.events
+        if transition.auction.is_complete:
+            transition = (
+                await _decide(transition.auction, work) if age < MAX_AUCTION_AGE else process.expire(transition.auction)
+            )
+            transition = replace(transition, events=(*withdrawn_or_late, *transition.events))
+        if transition.auction != auction:
+            await work.save(transition.auction)
+        return HandlerResult(transition.reply, transition.requests, transition.events)
 
 
 async def handle_booking_ended(context: HandlerContext, _: BookingEnded, work: MatchingWork) -> HandlerResult:

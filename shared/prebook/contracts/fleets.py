@@ -1,6 +1,7 @@
 """Bodies of the flow ``ask_fleet``: matching requests an offer from each fleet."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from prebook.contracts.message import Message
 from prebook.contracts.ride import Passengers, Place, RideMinutes, VehicleClass
@@ -30,11 +31,23 @@ class FleetOffered(Message, frozen=True, kw_only=True):
     minutes_away: int
 
 
+class DeclineCause(StrEnum):
+    """Cause of a refusal, for counting; the reason is for people."""
+
+    DECLINED = "declined"
+    """The fleet has replied that it offers no ride, or has no driver free."""
+    NO_REPLY = "no_reply"
+    """The partner has not replied in time."""
+    UNREADABLE = "unreadable"
+    """The partner's reply was garbled, or of an unknown version."""
+
+
 class FleetDeclined(Message, frozen=True, kw_only=True):
     """The fleet has no driver for the ride."""
 
     fleet: str
     reason: str
+    cause: DeclineCause = DeclineCause.DECLINED
 
 
 FleetReply = FleetOffered | FleetDeclined

@@ -27,6 +27,7 @@ DatabaseUrl = Annotated[
 ]
 AmqpUrl = Annotated[str, msgspec.Meta(pattern="^amqps?://", examples=["amqp://user:password@host:port/vhost"])]
 CallerSecret = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*=.")]
+FleetName = Annotated[str, msgspec.Meta(pattern="^(ada|borealis|cargo|delta)$")]
 OperatorToken = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_-]{0,39}=[!-~]{16,}$")]
 HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", examples=["http://host:port"])]
 
@@ -221,6 +222,23 @@ class ServiceSettings(msgspec.Struct, kw_only=True):
         ),
     ] = 0.0
     rider_burst: Annotated[int, msgspec.Meta(ge=1, description="bookings that one rider may request at once")] = 10
+    fleets: Annotated[
+        tuple[FleetName, ...],
+        msgspec.Meta(
+            min_length=1,
+            description="comma-separated partner fleets that matching asks for an offer for every ride, of ada, "
+            "borealis, cargo and delta; each one adds a request and a reply to the cost of a ride",
+            examples=["ada,borealis,cargo,delta"],
+        ),
+    ] = ("ada", "borealis", "cargo")
+    partner_timeout_s: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=60,
+            description="seconds that fleets waits for the reply of a partner, which then counts as declined",
+        ),
+    ] = 2.0
     seed: Annotated[int, msgspec.Meta(description="seed of the simulated fleets, a whole number")] = 7
     clock_skew_s: Annotated[
         float, msgspec.Meta(ge=-86_400, le=86_400, description="seconds that this process's clock is ahead; for tests")

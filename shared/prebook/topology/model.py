@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prebook.contracts.plan import Coupling, Plan
-from prebook.flows import ALL_FLOWS, EVENT_PARTITIONS, EVENT_TYPES, EventType, Flow
+from prebook.flows import ALL_FLOWS, ASK_FLEET, EVENT_PARTITIONS, EVENT_TYPES, EventType, Flow
 from prebook.messaging import addresses
 from prebook.messaging.envelope import MessageKind
 from prebook.topology.archive import ARCHIVE_STREAM, archive_topology
@@ -23,13 +23,21 @@ def suite_topology(
     """Return the topology of a running suite: all couplings of all flows. ``delays_s``: seconds of the retry ladder."""
     parts = [plan(flow) for flow in flows for plan in COUPLING_TOPOLOGIES.values()]
     base = union([*parts, *(event_topology(event_type) for event_type in event_types)])
-    return with_retry_and_parking(base, delays_s) | archive_topology(base)
+    return with_retry_and_parking(base, delays_s) | archive_topology(base) | _partner_replies(flows)
 
 
 def plan_topology(plan: Plan, flows: Flows = ALL_FLOWS, event_types: EventTypes = EVENT_TYPES) -> Topology:
     """Return the part of the topology that one plan uses, for its diagram."""
     parts = [COUPLING_TOPOLOGIES[plan[flow.name]](flow) for flow in flows]
     return union([*parts, *(event_topology(event_type) for event_type in event_types)])
+
+
+def _partner_replies(flows: Flows) -> Topology:
+    """Let fleets park replies of its partners, which come from no queue."""
+    is_asked = ASK_FLEET in flows
+    return Topology(
+        grants=frozenset({Grant(ASK_FLEET.provider, addresses.PARKING, addresses.PARTNER_REPLIES)} if is_asked else ())
+    )
 
 
 def union(parts: Iterable[Topology]) -> Topology:

@@ -23,7 +23,7 @@ class Fleet:
     drivers: int = 3000
 
 
-FLEETS = {fleet.name: fleet for fleet in (Fleet("ada"), Fleet("borealis"), Fleet("cargo"))}
+FLEETS = {fleet.name: fleet for fleet in (Fleet("ada"), Fleet("borealis"), Fleet("cargo"), Fleet("delta"))}
 
 
 def covered_slots(pickup_at: datetime, ride_minutes: int) -> tuple[datetime, ...]:

@@ -1,20 +1,21 @@
 """Message translators: our request in each partner's wire format, and its reply in ours.
 
-Source: EIP, Message Translator. A partner may send anything: an unreadable reply is a result, never an error that is
-retried.
+Source: EIP, Message Translator and Normalizer. A partner may send anything: an unreadable reply is a result, never an
+error that is retried. A further partner, or a further version of a format, is one more translator in TRANSLATORS.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 
 from prebook.contracts.fleets import AskFleet
 from prebook.contracts.ride import VehicleClass
+from prebook.patterns.normalizer import ForeignMessage, Normalizer, UnreadableMessage, printable
 
 MAX_MINUTES_AWAY = 24 * 60
 MAX_REASON_CHARS = 60
-MAX_EXCERPT_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -31,37 +32,22 @@ class PartnerDeclined:
     reason: str
 
 
-@dataclass(frozen=True)
-class UnreadableReply:
-    """A reply that violates the partner's wire format or has an impossible value."""
-
-    excerpt: str
-
-
-PartnerReply = PartnerAccepted | PartnerDeclined | UnreadableReply
+PartnerReply = PartnerAccepted | PartnerDeclined
 
 
 @dataclass(frozen=True)
 class MessageTranslator:
-    """Encoder and decoder for one partner's wire format."""
+    """Encoder of requests for one partner, and decoder of the format, with its version, in which it replies."""
 
     encode_request: Callable[[AskFleet], bytes]
-    decode_reply: Callable[[bytes], PartnerAccepted | PartnerDeclined]
-
-    def read_reply(self, raw: bytes) -> PartnerReply:
-        """Decode a reply; UnreadableReply instead of an exception."""
-        try:
-            reply = self.decode_reply(raw)
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-            return unreadable_reply(raw)
-        if isinstance(reply, PartnerAccepted) and not 0 <= reply.minutes_away <= MAX_MINUTES_AWAY:
-            return unreadable_reply(raw)
-        return reply
+    reply_type: str
+    """Media type of the replies."""
+    decode_reply: Callable[[bytes], PartnerReply]
 
 
-def unreadable_reply(raw: bytes) -> UnreadableReply:
-    """UnreadableReply with an excerpt that is safe to store: printable ASCII, at most MAX_EXCERPT_CHARS."""
-    return UnreadableReply(ascii(raw[:MAX_EXCERPT_CHARS].decode("latin-1"))[:MAX_EXCERPT_CHARS])
+def read_reply(reply: ForeignMessage) -> PartnerReply | UnreadableMessage:
+    """Translate a reply by the format that it names."""
+    return NORMALIZER.read(reply)
 
 
 def encode_ada_request(request: AskFleet) -> bytes:
@@ -76,11 +62,11 @@ def encode_ada_request(request: AskFleet) -> bytes:
     return json.dumps({"trip": trip}).encode()
 
 
-def decode_ada_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
+def decode_ada_reply(raw: bytes) -> PartnerReply:
     """Accepted or declined in Ada's format; minutes are rounded up."""
     reply = json.loads(raw)
     return (
-        PartnerAccepted(-(-int(reply["eta_s"]) // 60))
+        _partner_accepted(-(-int(reply["eta_s"]) // 60))
         if reply["status"] == "OK"
         else _partner_declined(reply["status"])
     )
@@ -102,10 +88,10 @@ def encode_borealis_request(request: AskFleet) -> bytes:
     return ";".join((*fields, str(request.passengers))).encode()
 
 
-def decode_borealis_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
+def decode_borealis_reply(raw: bytes) -> PartnerReply:
     """Accepted or declined in Borealis' format."""
     word, value = raw.decode("ascii").split(";", 1)
-    return PartnerAccepted(int(value)) if word == "ACK" else _parse_decline(word, "NAK", value)
+    return _partner_accepted(int(value)) if word == "ACK" else _parse_decline(word, "NAK", value)
 
 
 def encode_cargo_request(request: AskFleet) -> bytes:
@@ -115,10 +101,41 @@ def encode_cargo_request(request: AskFleet) -> bytes:
     return json.dumps(["offer?", pickup, pickup_at, request.vehicle_class.upper(), request.passengers]).encode()
 
 
-def decode_cargo_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
+def decode_cargo_reply(raw: bytes) -> PartnerReply:
     """Accepted or declined in Cargo's format; minutes are rounded up."""
     word, value = json.loads(raw)
-    return PartnerAccepted(-(-int(value) * 60 // 100)) if word == "yes" else _parse_decline(word, "no", value)
+    return _partner_accepted(-(-int(value) * 60 // 100)) if word == "yes" else _parse_decline(word, "no", value)
+
+
+ISO_MINUTES = re.compile(r"PT(\d{1,4})M")
+"""A duration in minutes. Source: ISO 8601."""
+
+
+def encode_delta_request(request: AskFleet) -> bytes:
+    """Request in Delta's format: the second version of Ada's, with a point as text and times by ISO 8601."""
+    pickup = {
+        "point": f"{request.pickup.lat:.5f},{request.pickup.lon:.5f}",
+        "at": request.pickup_at.astimezone(UTC).isoformat(),
+    }
+    return json.dumps({"pickup": pickup, "class": request.vehicle_class, "seats": request.passengers}).encode()
+
+
+def decode_delta_reply(raw: bytes) -> PartnerReply:
+    """Accepted or declined in the second version of Ada's format: exactly one of two objects, a duration as text."""
+    ((kind, value),) = json.loads(raw).items()
+    if kind == "refusal":
+        return _partner_declined(value["code"])
+    duration = ISO_MINUTES.fullmatch(value["arrives_in"]) if kind == "offer" else None
+    if duration is None:
+        raise ValueError(kind)
+    return _partner_accepted(int(duration[1]))
+
+
+def _partner_accepted(minutes_away: int) -> PartnerAccepted:
+    """Accepted. Raises ValueError for an impossible number of minutes."""
+    if not 0 <= minutes_away <= MAX_MINUTES_AWAY:
+        raise ValueError(f"{minutes_away} minutes away")
+    return PartnerAccepted(minutes_away)
 
 
 def _parse_decline(word: object, decline_word: str, reason: object) -> PartnerDeclined:
@@ -132,11 +149,14 @@ def _partner_declined(reason: object) -> PartnerDeclined:
     """Declined, with a bounded, printable reason. Raises TypeError if the reason is not a string."""
     if not isinstance(reason, str):
         raise TypeError
-    return PartnerDeclined("".join(c for c in reason[:MAX_REASON_CHARS] if c.isprintable()))
+    return PartnerDeclined(printable(reason, MAX_REASON_CHARS))
 
 
 TRANSLATORS: Mapping[str, MessageTranslator] = {
-    "ada": MessageTranslator(encode_ada_request, decode_ada_reply),
-    "borealis": MessageTranslator(encode_borealis_request, decode_borealis_reply),
-    "cargo": MessageTranslator(encode_cargo_request, decode_cargo_reply),
+    "ada": MessageTranslator(encode_ada_request, "application/vnd.ada.reply.v1+json", decode_ada_reply),
+    "borealis": MessageTranslator(encode_borealis_request, "text/vnd.borealis.reply.v1", decode_borealis_reply),
+    "cargo": MessageTranslator(encode_cargo_request, "application/vnd.cargo.reply.v1+json", decode_cargo_reply),
+    "delta": MessageTranslator(encode_delta_request, "application/vnd.ada.reply.v2+json", decode_delta_reply),
 }
+"""Translator by partner."""
+NORMALIZER: Normalizer[PartnerReply] = Normalizer({t.reply_type: t.decode_reply for t in TRANSLATORS.values()})

@@ -8,9 +8,11 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import astuple, dataclass
 
+from prebook.patterns.normalizer import ForeignMessage
+
 QUARTER_HOUR_S = 15 * 60
 
-PartnerCall = Callable[[bytes], Awaitable[bytes]]
+PartnerCall = Callable[[bytes], Awaitable[ForeignMessage]]
 """Call of a partner: a request in its wire format returns a reply. Idempotent: a call changes nothing."""
 
 
@@ -34,6 +36,8 @@ class WireFormat:
     """Encoder of an offer; its argument is minutes to arrival."""
     decline: bytes
     bad_request: bytes
+    media_type: str
+    """Name of the format of all replies, with its version."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,22 @@ class Partner:
     wire_format: WireFormat
     seed: int
 
-    async def call(self, request: bytes) -> bytes:
+    async def call(self, request: bytes) -> ForeignMessage:
         """Reply to a request after the latency of the profile; some replies are cut in half."""
         profile = self.profile
         try:
             ride = self.wire_format.decode_request(request)
         except (ValueError, LookupError, TypeError):
-            return self.wire_format.bad_request
+            return self._message(self.wire_format.bad_request)
         await asyncio.sleep(
             profile.min_latency_s + self._draw("pace", ride) * (profile.max_latency_s - profile.min_latency_s)
         )
         reply = self._decide(ride)
-        return reply[: len(reply) // 2] if self._draw("garbles", ride) < profile.corruption_rate else reply
+        garbles = self._draw("garbles", ride) < profile.corruption_rate
+        return self._message(reply[: len(reply) // 2] if garbles else reply)
+
+    def _message(self, body: bytes) -> ForeignMessage:
+        return ForeignMessage(self.wire_format.media_type, body)
 
     def _decide(self, ride: PartnerRide) -> bytes:
         profile = self.profile

@@ -1,4 +1,4 @@
-"""Wire formats of the three partners, from the partner's side."""
+"""Wire formats of the partners, from the partner's side."""
 
 import json
 from datetime import UTC, datetime
@@ -48,6 +48,40 @@ def encode_cargo_offer(minutes: int) -> bytes:
     return json.dumps(["yes", minutes * 100 // 60]).encode()
 
 
-ADA = WireFormat(decode_ada_request, encode_ada_offer, b'{"status": "NO_CAPACITY"}', b'{"status": "BAD_REQUEST"}')
-BOREALIS = WireFormat(decode_borealis_request, encode_borealis_offer, b"NAK;busy", b"NAK;syntax")
-CARGO = WireFormat(decode_cargo_request, encode_cargo_offer, b'["no", "all out"]', b'["no", "what?"]')
+def decode_delta_request(raw: bytes) -> PartnerRide:
+    """Ride of a request in Delta's format, the second version of Ada's."""
+    request = json.loads(raw)
+    lat, lon = (round(float(part) * 1e5) for part in request["pickup"]["point"].split(","))
+    quarter = int(datetime.fromisoformat(request["pickup"]["at"]).timestamp()) // QUARTER_HOUR_S
+    return PartnerRide(lat, lon, quarter, request["class"], int(request["seats"]))
+
+
+def encode_delta_offer(minutes: int) -> bytes:
+    """Offer in Delta's format: a duration by ISO 8601."""
+    return json.dumps({"offer": {"arrives_in": f"PT{minutes}M"}}).encode()
+
+
+ADA = WireFormat(
+    decode_ada_request,
+    encode_ada_offer,
+    b'{"status": "NO_CAPACITY"}',
+    b'{"status": "BAD_REQUEST"}',
+    "application/vnd.ada.reply.v1+json",
+)
+BOREALIS = WireFormat(
+    decode_borealis_request, encode_borealis_offer, b"NAK;busy", b"NAK;syntax", "text/vnd.borealis.reply.v1"
+)
+CARGO = WireFormat(
+    decode_cargo_request,
+    encode_cargo_offer,
+    b'["no", "all out"]',
+    b'["no", "what?"]',
+    "application/vnd.cargo.reply.v1+json",
+)
+DELTA = WireFormat(
+    decode_delta_request,
+    encode_delta_offer,
+    b'{"refusal": {"code": "full"}}',
+    b'{"refusal": {"code": "bad_request"}}',
+    "application/vnd.ada.reply.v2+json",
+)
