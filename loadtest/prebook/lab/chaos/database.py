@@ -33,11 +33,16 @@ SELECT_RESERVED = (
 SELECT_OPEN_OFFERS = """
     SELECT booking_id, driver, min(reserved_at) AS reserved_at FROM fleets.reservation
     WHERE booking_id = ANY($1) AND state = 'reserved' GROUP BY booking_id, fleet, driver"""
-# Bookings for which every fleet that matching asked has declined, by the replies that fleets stored.
+# Bookings for which every fleet that matching asked has declined, by the replies that fleets stored. The inbox has no
+# index by booking, so it is read once and not once for each auction.
 SELECT_DECLINED_BY_ALL = """
-    SELECT booking_id FROM matching.auction WHERE booking_id = ANY($1) AND (document ->> 'fleets_asked')::integer <= (
-        SELECT count(*) FROM fleets.inbox WHERE conversation_id = booking_id AND flow = 'ask_fleet'
-            AND (reply::jsonb -> 'headers' ->> 'ce-type') LIKE 'prebook.fleet_declined.%')"""
+    WITH declined AS MATERIALIZED (
+        SELECT conversation_id AS booking_id, count(*) AS fleets FROM fleets.inbox
+        WHERE conversation_id = ANY($1) AND flow = 'ask_fleet'
+            AND (reply::jsonb -> 'headers' ->> 'ce-type') LIKE 'prebook.fleet_declined.%'
+        GROUP BY conversation_id)
+    SELECT booking_id FROM matching.auction LEFT JOIN declined USING (booking_id)
+    WHERE booking_id = ANY($1) AND (document ->> 'fleets_asked')::integer <= coalesce(declined.fleets, 0)"""
 SELECT_NOTICES = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1) ORDER BY id"
 # Messages still to be sent, and requests whose reply is still awaited.
 SELECT_PENDING = """
