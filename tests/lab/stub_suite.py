@@ -39,6 +39,10 @@ class StubSuite:
     notify_twice: Callable[[str], bool] = never
     share_driver: Callable[[str], bool] = never
     never_settle: Callable[[str], bool] = never
+    supervised: tuple[str, ...] = ("pricing", "booking")
+    """Services with a supervisor."""
+    back_pressure: list[bool | None] = field(default_factory=list)
+    """Settings of booking's back pressure that the supervisor was asked for, in order."""
     ignore_commands: bool = False
     """Whether the supervisor accepts commands and ignores them."""
     url: str = ""
@@ -58,8 +62,8 @@ class StubSuite:
         names = ("BOOKING", "NOTIFICATION", "PRICING")
         urls = {f"PREBOOK_{kind}_{name}": self.url for kind in ("URL", "INTERNAL_URL") for name in names}
         stack = '{"mode": "stub", "broker": "none", "database": "none"}'
-        control = {"PREBOOK_CONTROL_PRICING": self.url, "PREBOOK_CONTROL_TOKEN": TOKEN}
-        return {**urls, **control, "PREBOOK_STACK_INFO": stack}
+        control = {f"PREBOOK_CONTROL_{name.upper()}": self.url for name in self.supervised}
+        return {**urls, **control, "PREBOOK_CONTROL_TOKEN": TOKEN, "PREBOOK_STACK_INFO": stack}
 
     @property
     def settings(self) -> LabSettings:
@@ -121,7 +125,7 @@ class StubSuite:
 
     async def processes(self, request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
-        return web.json_response([process_info("pricing", self.pid)])
+        return web.json_response([process_info(name, self.pid) for name in self.supervised])
 
     async def kill(self, request: web.Request) -> web.Response:
         if not self.ignore_commands:
@@ -134,6 +138,11 @@ class StubSuite:
         if not self.ignore_commands:
             self.pricing_up.clear()
             asyncio.get_running_loop().call_later((await request.json())["duration_s"], self.pricing_up.set)
+        return web.json_response({"pid": self.pid})
+
+    async def switch_back_pressure(self, request: web.Request) -> web.Response:
+        self.back_pressure.append((await request.json())["enabled"])
+        self.restart()
         return web.json_response({"pid": self.pid})
 
     def restart(self) -> None:
@@ -151,6 +160,7 @@ class StubSuite:
             ("GET", "/processes"): self.processes,
             ("POST", "/processes/pricing/kill"): self.kill,
             ("POST", "/processes/pricing/brownout"): self.brownout,
+            ("POST", "/processes/booking/back_pressure"): self.switch_back_pressure,
         }
 
 

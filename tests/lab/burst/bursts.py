@@ -4,8 +4,8 @@ from collections.abc import Container, Mapping
 
 import msgspec
 
-from prebook.lab.burst.model import BurstSide, LoadLevel, RideRecord, SuiteSnapshot
-from prebook.lab.report.model import read_machine
+from prebook.lab.burst.model import BurstSide, RideRecord, SuiteSnapshot
+from prebook.lab.report.model import LoadLevel, read_machine
 from prebook.lab.suite_client.settings import StackInfo
 from tests.lab.ledger.accounts_builder import START
 

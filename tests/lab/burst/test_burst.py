@@ -9,8 +9,9 @@ from prebook.lab.burst.capacity import capacity
 from prebook.lab.burst.figures import bin_by_second, figures
 from prebook.lab.burst.judge import build_report
 from prebook.lab.burst.line_chart import axis_max
-from prebook.lab.burst.model import BurstSide, LoadLevel
+from prebook.lab.burst.model import BurstSide
 from prebook.lab.burst.page import render_page
+from prebook.lab.report.model import LoadLevel
 from tests.lab.burst.bursts import (
     DURATION_S,
     MEMORY_MB,

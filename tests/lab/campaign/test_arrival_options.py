@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from prebook.lab.campaign.command import EXIT_NOT_JUDGED
 from prebook.lab.cli import main
 from prebook.lab.load.samples import encode_samples
 from prebook.lab.report.model import CampaignReport
@@ -44,13 +45,13 @@ async def test_an_earlier_run_is_replayed_at_its_arrival_times(tmp_path: Path) -
     assert len(replayed) == 20
 
 
-async def test_a_lagging_generator_makes_the_result_invalid(tmp_path: Path) -> None:
+async def test_a_lagging_generator_is_told_apart_from_a_failure(tmp_path: Path) -> None:
     """No request is sent exactly on time, so a limit of a nanosecond is always exceeded."""
     arguments = ("--arrivals", "constant", "--rate", "30", "--duration", "0.5", "--max-lag", "0.000001")
     async with serve_stub(StubSuite()) as suite:
         status, out, _ = await run_program(suite, tmp_path, *arguments)
-    assert status == 1
-    assert "the result is invalid" in " ".join(out.replace("\u2502", " ").split())
+    assert status == EXIT_NOT_JUDGED
+    assert "not judged: constant: the load generator lagged" in " ".join(out.replace("\u2502", " ").split())
 
 
 @pytest.mark.parametrize(

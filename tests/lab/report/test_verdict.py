@@ -11,7 +11,7 @@ from prebook.lab.ledger.discrepancies import Discrepancy, DiscrepancyKind
 from prebook.lab.ledger.reconciliation import Ledger
 from prebook.lab.load.plans import PLANS
 from prebook.lab.quantiles import format_ms, latency_summary
-from prebook.lab.report.model import FaultLine, GeneratorLag, PlanResult, ScenarioReport
+from prebook.lab.report.model import FaultLine, GeneratorLag, OverloadLine, PlanResult, RetriesLine, ScenarioReport
 from prebook.lab.report.ranking import is_tied, ranking_of
 from prebook.lab.report.verdict import verdict
 from tests.lab.report.results import OFFERED, latency_around, result, scenario
@@ -125,10 +125,67 @@ def test_few_synchronous_rides_prove_no_outage() -> None:
 
 def test_limits_of_validity_are_warnings_and_do_not_fail_the_verdict() -> None:
     lagged = GeneratorLag(lag_ms=latency_around(80), lagged=True)
-    calm = msgspec.structs.replace(scenario(result("one_way")), generator=lagged, outcome_hashes_equal=False)
+    calm = msgspec.structs.replace(scenario(result("one_way")), generator=lagged)
     outcome = verdict([msgspec.structs.replace(calm, settle_s=9.0)])
     assert outcome.ok
-    assert len(outcome.warnings) == 3
+    assert len(outcome.warnings) == 2
+
+
+def test_different_outcomes_fail_the_verdict_unless_the_suite_was_overloaded() -> None:
+    calm = msgspec.structs.replace(scenario(result("one_way")), outcome_hashes_equal=False)
+    refused = with_ledger("one_way", accepted=39, confirmed=39, refused=1)
+    lagged = GeneratorLag(lag_ms=latency_around(80), lagged=True)
+    busy = [
+        msgspec.structs.replace(calm, generator=lagged),
+        msgspec.structs.replace(calm, settle_s=9.0),
+        msgspec.structs.replace(scenario(refused), outcome_hashes_equal=False),
+    ]
+    assert "different outcomes" in verdict([calm]).problems[0]
+    for scenario_report in busy:
+        outcome = verdict([scenario_report])
+        assert (outcome.ok, outcome.problems, len(outcome.doubts)) == (False, (), 1)
+        assert outcome.headline.startswith("Not judged")
+
+
+def overloaded(*, refusals: int = 30, without: int = 0, first: int = 20, back_pressure: bool = True) -> ScenarioReport:
+    line = OverloadLine(
+        capacity_per_s=20.0,
+        factor=3.0,
+        back_pressure=back_pressure,
+        refusals=refusals,
+        refusals_without_retry_after=without,
+    )
+    retries = RetriesLine(riders=25, accepted_on_first_retry=first, accepted_on_any_retry=25)
+    return msgspec.structs.replace(
+        scenario(result("one_way")), overload=line, retries=retries if refusals else None, outcome_hashes_equal=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("report", "named"),
+    [
+        (overloaded(), ""),
+        (overloaded(refusals=0), "no rider was refused at 3 times the capacity"),
+        (overloaded(without=2), "2 refusal(s) without a Retry-After"),
+        (overloaded(first=12), "Retry-After is not true: 12 of 25 riders"),
+        (overloaded(refusals=0, back_pressure=False), ""),
+    ],
+)
+def test_an_overload_is_refused_with_a_true_retry_after(report: ScenarioReport, named: str) -> None:
+    problems = verdict([report]).problems
+    assert len(problems) == bool(named)
+    assert all(named in problem for problem in problems)
+
+
+def test_an_overload_that_a_lagging_generator_did_not_offer_is_not_judged() -> None:
+    lagged = GeneratorLag(lag_ms=latency_around(900), lagged=True, invalid=True, max_lag_ms=500.0)
+    outcome = verdict([msgspec.structs.replace(overloaded(refusals=0), generator=lagged)])
+    assert (outcome.ok, outcome.problems, len(outcome.doubts)) == (False, (), 1)
+
+
+def test_a_skipped_scenario_is_named_as_not_measured() -> None:
+    outcome = verdict([scenario(result("one_way"))], (), {"overload_unprotected": "no supervisor"})
+    assert "overload_unprotected: no supervisor" in outcome.not_measured
 
 
 def test_a_clock_that_deviates_fails_the_verdict_except_while_a_fault_shifts_it() -> None:

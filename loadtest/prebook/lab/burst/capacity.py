@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from prebook.lab.burst.load_runner import LoadResult, LoadRunner
-from prebook.lab.burst.model import LoadLevel
 from prebook.lab.ledger.accounts import RideAccount
 from prebook.lab.load.arrivals import ArrivalProcess, Arrivals
+from prebook.lab.report.model import LoadLevel
 
 START_PER_S = 12.0
 """Rate of the first level, in rides per second."""

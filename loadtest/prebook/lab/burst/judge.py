@@ -11,6 +11,7 @@ from prebook.lab.burst.memory_report import expected_and_seen
 from prebook.lab.burst.model import BurstSide
 from prebook.lab.ledger.clock_deviation import MAX_CLOCK_DEVIATION_S
 from prebook.lab.load.generator import MAX_LAG_MS
+from prebook.lab.report.overload_law import MIN_RETRY_SUCCESS_SHARE
 
 MAX_OLDEST_AGE_S = 25.0
 """Maximum age of a message with back pressure on. Booking refuses at two thirds of a request's deadline of 30 s; a
@@ -21,8 +22,6 @@ MAX_TOTAL_MEMORY_MB = 1024
 """Memory limit of all processes together."""
 MIN_GOODPUT_SHARE = 0.9
 """Minimum goodput with back pressure on, as a share of the capacity."""
-MIN_RETRY_SUCCESS_SHARE = 0.5
-"""Minimum share of riders who are accepted on the first retry after the Retry-After."""
 MIN_GROWTH = 0.1
 """Minimum slope that counts as growth: seconds of age per second, or pending requests per offered ride."""
 MIN_COVERAGE = 0.9

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from prebook.lab.report.model import MachineInfo
+from prebook.lab.report.model import LoadLevel, MachineInfo
 from prebook.lab.suite_client.settings import StackInfo
 
 SCHEMA = "prebook.burst/1"
@@ -75,14 +75,6 @@ class RideRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Whether every refusal carried a Retry-After header."""
     accepted_on_first_retry: bool | None = None
     """Whether the first retry, sent after the Retry-After, was accepted; null without a retry."""
-
-
-class LoadLevel(msgspec.Struct, frozen=True, kw_only=True):
-    """One constant rate of the capacity search, with the rate of settled rides that it led to."""
-
-    offered_per_s: float
-    settled_per_s: float
-    duration_s: float
 
 
 class BurstSide(msgspec.Struct, frozen=True, kw_only=True):

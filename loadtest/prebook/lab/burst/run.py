@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from prebook.lab.burst.capacity import capacity, run_levels
 from prebook.lab.burst.load_runner import LoadResult, LoadRunner
-from prebook.lab.burst.model import BurstSide, LoadLevel, RideRecord
+from prebook.lab.burst.model import BurstSide, RideRecord
 from prebook.lab.ledger import discrepancies
 from prebook.lab.ledger.accounts import RideAccount, RideOutcome
 from prebook.lab.ledger.clock_deviation import clock_deviation_s
@@ -16,7 +16,7 @@ from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.load.retry_policy import RiderRetryPolicy
 from prebook.lab.load.samples import RefusalSample, Sample
 from prebook.lab.quantiles import latency_summary
-from prebook.lab.report.model import read_machine
+from prebook.lab.report.model import LoadLevel, read_machine
 from prebook.lab.suite_client.settings import StackInfo
 
 

@@ -46,10 +46,12 @@ from prebook.lab.load.command import max_lag_option
 from prebook.lab.load.generator import open_session
 from prebook.lab.load.traces import TraceUnreadable
 from prebook.lab.report import writer
-from prebook.lab.report.model import CampaignReport
+from prebook.lab.report.model import CampaignReport, CampaignVerdict
 from prebook.lab.suite_client.settings import LabSettings, read_settings
 
 CONSOLE_WIDTH = 150
+EXIT_NOT_JUDGED = 3
+"""Exit status of a campaign without a failure whose figures cannot be judged, because the machine was too busy."""
 PROCESS_NAMES = [process.value for process in ArrivalProcess if process is not ArrivalProcess.BURST]
 DEMO_EXAMPLES = examples(
     "prebook demo --quick",
@@ -189,9 +191,9 @@ def demo(ctx: click.RichContext, /, **values: Any) -> None:
     """Start a suite, run the campaign through all four couplings, and stop everything.
 
     Exit status 1 if a ride was lost, an effect was duplicated, the sources of a ledger contradict each other, a ledger
-    does not close, a fault had no effect, a plan that waits for a provider did not bridge its outage, the load
-    generator lagged so far that the result is invalid, or the suite could not
-    start.
+    does not close, the plans reached different outcomes, a fault had no effect, a plan that waits for a provider did
+    not bridge its outage, an overload was not refused as it should be, or the suite could not start. Exit status 3 if
+    nothing failed, but the machine was too busy to judge the figures.
     """
     options, _ = campaign_settings(**values)
     suite = SuiteOptions(ports=allocate_suite_ports(), seed=options.seed, log_level="warning")
@@ -206,8 +208,9 @@ def campaign(**values: Any) -> None:
     The suite is the one that `prebook up` started, unless PREBOOK_* variables name another.
 
     Exit status 1 if a ride was lost, an effect was duplicated, the sources of a ledger contradict each other, a ledger
-    does not close, a fault had no effect, a plan that waits for a provider did not bridge its outage, or the load
-    generator lagged so far that the result is invalid.
+    does not close, the plans reached different outcomes, a fault had no effect, a plan that waits for a provider did
+    not bridge its outage, or an overload was not refused as it should be. Exit status 3 if nothing failed, but the
+    machine was too busy to judge the figures.
     """
     sys.exit(run_command(*campaign_settings(**values)))
 
@@ -235,7 +238,14 @@ async def run_campaign(
         report = await active.run()
     page = writer.write_report(output.folder, report, active.samples)
     print_results(report, page, console, output)
-    return 0 if report.verdict and report.verdict.ok else 1
+    return exit_status(report.verdict)
+
+
+def exit_status(verdict: CampaignVerdict | None) -> int:
+    """Return 0, 1 for a failure, or EXIT_NOT_JUDGED if only the machine was too busy."""
+    if verdict is None or verdict.problems:
+        return 1
+    return EXIT_NOT_JUDGED if verdict.doubts else 0
 
 
 def print_results(report: CampaignReport, page: Path, console: PlainConsole, output: CampaignOutput) -> None:

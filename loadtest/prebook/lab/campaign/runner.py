@@ -3,14 +3,17 @@
 import asyncio
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import aiohttp
 
 from prebook.contracts.booking import LedgerEntry
 from prebook.flows import SERVICES
+from prebook.lab.burst.capacity import capacity
+from prebook.lab.campaign import back_pressure
+from prebook.lab.campaign.capacity import capacity_levels, has_fallen_behind, load_level
 from prebook.lab.campaign.progress import CampaignProgress
 from prebook.lab.campaign.scenario_report import ScenarioRun, matrix_row, scenario_report
 from prebook.lab.campaign.scenarios import Scenario
@@ -25,13 +28,15 @@ from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample
 from prebook.lab.polling import poll_until
 from prebook.lab.report.matrix import MatrixRow
-from prebook.lab.report.model import CampaignReport, ScenarioReport, read_machine
+from prebook.lab.report.model import CampaignReport, LoadLevel, ScenarioReport, read_machine
 from prebook.lab.report.verdict import with_verdict
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 from prebook.lab.suite_client.settings import LabSettings
 
 START_DELAY_S = 0.3
 """Seconds between the preparation of requests and the first arrival."""
+MIN_CAPACITY_PER_S = 1.0
+"""Capacity in rides per second that is assumed of a suite that settled nothing in time."""
 READY_TIMEOUT_S = 30.0
 READY_INTERVAL_S = 0.5
 REQUIRED_SERVICES = frozenset(SERVICES)
@@ -64,6 +69,8 @@ class Campaign:
     run_id: str = field(default_factory=lambda: f"c{secrets.token_hex(4)}")
     samples: list[Sample] = field(default_factory=list)
     rows: list[LedgerEntry] = field(default_factory=list)
+    levels: list[LoadLevel] = field(default_factory=list)
+    """Levels of the search for the capacity, which the first scenario that needs it begins."""
 
     async def run(self) -> CampaignReport:
         """Run all scenarios that the suite supports and return the report with its verdict.
@@ -81,7 +88,7 @@ class Campaign:
                 "`prebook fault list` shows the faults that can be injected into it",
             )
         started_at = datetime.now(UTC)
-        reports = [scenario_report(await self._run_scenario(scenario, suite)) for scenario in available]
+        reports = [scenario_report(await self._measure(scenario, suite)) for scenario in available]
         return with_verdict(
             CampaignReport(
                 run_id=self.run_id,
@@ -92,14 +99,27 @@ class Campaign:
                 machine=read_machine(),
                 scenarios=tuple(reports),
                 matrix=tuple(self._matrix_rows(reports, unavailable)),
+                capacity_levels=tuple(self.levels),
+                skipped={
+                    scenario.name: unavailable[scenario.name]
+                    for scenario in self.options.scenarios
+                    if scenario.name in unavailable and scenario.fault is None
+                },
             )
         )
 
     async def _unavailable_scenarios(self) -> Mapping[str, str]:
-        """Return scenario -> reason why its fault cannot be injected into this suite."""
-        reasons = {entry.fault.name: entry.unavailable_reason for entry in await survey_faults(self.fault_access)}
-        faults = [(scenario.name, scenario.fault.fault.name) for scenario in self.options.scenarios if scenario.fault]
-        return {name: reasons[fault] for name, fault in faults if reasons[fault]}
+        """Return scenario -> reason why this suite does not support it."""
+        faults = {entry.fault.name: entry.unavailable_reason for entry in await survey_faults(self.fault_access)}
+        reasons = {
+            scenario.name: faults[scenario.fault.fault.name]
+            if scenario.fault
+            else ""
+            if scenario.back_pressure
+            else back_pressure.unavailable_reason(self.fault_access)
+            for scenario in self.options.scenarios
+        }
+        return {name: reason for name, reason in reasons.items() if reason}
 
     def _matrix_rows(self, reports: Sequence[ScenarioReport], unavailable: Mapping[str, str]) -> Iterator[MatrixRow]:
         report_by_scenario = {report.name: report for report in reports}
@@ -113,9 +133,28 @@ class Campaign:
             elif scenario.fault:
                 yield matrix_row(report_by_scenario[scenario.name])
 
-    async def _run_scenario(self, scenario: Scenario, suite: SuiteClient) -> ScenarioRun:
+    async def _measure(self, scenario: Scenario, suite: SuiteClient) -> ScenarioRun:
+        """Run a scenario and keep its samples; measure the capacity first if its rate is a multiple of that."""
+        capacity_per_s = await self._find_capacity(suite) if scenario.capacity_factor else None
+        rate_per_s = (capacity_per_s or 0.0) * (scenario.capacity_factor or 0.0) or self.options.rate_per_s
+        async with AsyncExitStack() as stack:
+            if not scenario.back_pressure:
+                await stack.enter_async_context(back_pressure.switch_off(self.fault_access))
+            run = await self._offer(scenario, scenario.arrivals(rate_per_s, self.options.duration_s), suite)
+        self.samples.extend(map(sample_with_outcome, run.reconciliation.accounts))
+        return replace(run, capacity_per_s=capacity_per_s)
+
+    async def _find_capacity(self, suite: SuiteClient) -> float:
+        """Return the rides per second that the suite settles, searched for once in a campaign."""
+        if not self.levels:
+            for level, arrivals in capacity_levels(self.options.rate_per_s):
+                self.levels.append(load_level(await self._offer(level, arrivals, suite)))
+                if has_fallen_behind(self.levels[-1]):
+                    break
+        return max(capacity(self.levels), MIN_CAPACITY_PER_S)
+
+    async def _offer(self, scenario: Scenario, arrivals: Arrivals, suite: SuiteClient) -> ScenarioRun:
         await wait_until_ready(suite)
-        arrivals = scenario.arrivals(self.options.rate_per_s, self.options.duration_s)
         requests = self._prepare_requests(scenario, arrivals)
         generator = Generator(self.session, self.settings.addresses.public["booking"], scenario.name, scenario.retries)
         origin = ClockOrigin.now().shifted(START_DELAY_S)
@@ -128,7 +167,6 @@ class Campaign:
             poller.offering_done.set()
             polling.cancel()
         settle_s = await poller.wait_until_settled(self.options.settle_timeout_s)
-        self.samples.extend(map(sample_with_outcome, poller.reconciliation.accounts))
         self.rows.extend(poller.reconciliation.rows)
         return ScenarioRun(
             scenario,
@@ -138,11 +176,11 @@ class Campaign:
             fault.result(),
             settle_s,
             poller.dead_lettered is not None,
-            self.options.max_lag_ms,
+            max_lag_ms=self.options.max_lag_ms,
         )
 
     def _prepare_requests(self, scenario: Scenario, arrivals: Arrivals) -> tuple[PreparedRequest, ...]:
-        seed = f"{self.options.seed}:{scenario.name}"
+        seed = f"{self.options.seed}:{scenario.load_name or scenario.name}"
         planned = interleave(arrival_offsets(arrivals, seed), tuple(PLANS), seed)
         week = campaign_week(datetime.now(UTC))
         return prepare_requests(planned, run_id=self.run_id, scenario=scenario.name, seed=self.options.seed, week=week)

@@ -23,6 +23,7 @@ from prebook.lab.report.model import (
     ArrivalsLine,
     FaultLine,
     GeneratorLag,
+    OverloadLine,
     PlanResult,
     RetriesLine,
     RideLatencies,
@@ -50,6 +51,8 @@ class ScenarioRun:
     settle_s: float
     dead_letters_known: bool = False
     max_lag_ms: float = MAX_LAG_MS
+    capacity_per_s: float | None = None
+    """Rides per second that the suite settles, of which the offered rate is a multiple; None if it is not."""
 
 
 def scenario_report(run: ScenarioRun) -> ScenarioReport:
@@ -71,6 +74,7 @@ def scenario_report(run: ScenarioRun) -> ScenarioReport:
         timeline=timeline(run),
         dead_letters_known=run.dead_letters_known,
         outage_is_bridged=run.scenario.outage_is_bridged,
+        overload=overload_line(run),
     )
 
 
@@ -167,6 +171,20 @@ def retries_line(accounts: Sequence[RideAccount]) -> RetriesLine | None:
         riders=len(retried),
         accepted_on_first_retry=sum(sample.accepted and sample.retries == 1 for sample in retried),
         accepted_on_any_retry=sum(sample.accepted for sample in retried),
+    )
+
+
+def overload_line(run: ScenarioRun) -> OverloadLine | None:
+    """Return the refusals of an overload, or None if the rate is not a multiple of the capacity."""
+    if run.capacity_per_s is None:
+        return None
+    refusals = [refusal for account in run.reconciliation.accounts for refusal in account.sample.refusals]
+    return OverloadLine(
+        capacity_per_s=run.capacity_per_s,
+        factor=run.scenario.capacity_factor or 0.0,
+        back_pressure=run.scenario.back_pressure,
+        refusals=len(refusals),
+        refusals_without_retry_after=sum(refusal.retry_after_s is None for refusal in refusals),
     )
 
 

@@ -38,6 +38,13 @@ class Scenario:
     outage_is_bridged: bool = False
     """Whether the fault takes its target away for less than the deadlines, so that plans that wait for it must accept
     and answer every ride."""
+    capacity_factor: float | None = None
+    """Offered rate as a multiple of the capacity, which the campaign measures first; None for the campaign's rate."""
+    back_pressure: bool = True
+    """Whether the suite runs as it was started; False switches its back pressure off for the scenario."""
+    load_name: str = ""
+    """Name that draws rides and arrival times with the seed; scenarios of one name offer the same load. Default: the
+    scenario's own name."""
 
     @property
     def trace_duration_s(self) -> float | None:
@@ -72,6 +79,23 @@ def fault_scenario(
 
 
 DEFAULT_RETRIES = RiderRetryPolicy(max_retries=3, patience_s=30.0)
+OVERLOAD = "overload"
+OVERLOAD_FACTOR = 3.0
+"""Rate of an overload, as a multiple of the capacity."""
+
+
+def overload_scenario(name: str, expectation: str, *, back_pressure: bool = True) -> Scenario:
+    """Return a scenario that offers the same load beyond the capacity, with or without back pressure."""
+    return Scenario(
+        name,
+        ArrivalProcess.POISSON,
+        expectation,
+        duration_factor=0.4,
+        retries=DEFAULT_RETRIES,
+        capacity_factor=OVERLOAD_FACTOR,
+        back_pressure=back_pressure,
+        load_name=OVERLOAD,
+    )
 
 
 def custom_scenario(process: ArrivalProcess, shape: ArrivalShape) -> Scenario:
@@ -87,13 +111,14 @@ ALL_SCENARIOS: tuple[Scenario, ...] = (
         burst=BurstWindow(start_fraction=0.5, duration_fraction=0.2, factor=2.0),
         quick=True,
     ),
-    Scenario(
-        "overload",
-        ArrivalProcess.BURST,
-        "Four times the rate for ten seconds: beyond capacity, riders are refused with a Retry-After and retry.",
-        burst=BurstWindow(start_fraction=0.1, duration_fraction=0.84, factor=4.0),
-        duration_factor=0.48,
-        retries=DEFAULT_RETRIES,
+    overload_scenario(
+        OVERLOAD,
+        "Three times the capacity for ten seconds: riders beyond it are refused with a Retry-After, and retry.",
+    ),
+    overload_scenario(
+        "overload_unprotected",
+        "The same load without back pressure: every ride is admitted and waits for all before it.",
+        back_pressure=False,
     ),
     fault_scenario(
         "pricing_down",

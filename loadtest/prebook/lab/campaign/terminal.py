@@ -151,8 +151,11 @@ def p50_p99(latency: LatencySummary) -> str:
 def verdict_panel(verdict: CampaignVerdict) -> Panel:
     """Return the verdict with problems, warnings, findings and trade-offs."""
     text = Text(verdict.headline + "\n", style="bold")
-    for line in (*verdict.problems, *(f"warning: {line}" for line in verdict.warnings)):
-        text.append(f"! {line}\n", style="not bold red" if line in verdict.problems else "not bold yellow")
+    for line in verdict.problems:
+        text.append(f"! {line}\n", style="not bold red")
+    for kind, lines in (("not judged", verdict.doubts), ("warning", verdict.warnings)):
+        for line in lines:
+            text.append(f"! {kind}: {line}\n", style="not bold yellow")
     for finding in verdict.findings:
         text.append(f"{finding.scenario}: {finding.text}\n", style="not bold")
     for line in verdict.not_measured:
@@ -165,7 +168,7 @@ def verdict_panel(verdict: CampaignVerdict) -> Panel:
 
 def border_style(verdict: CampaignVerdict) -> str:
     """Return the colour of the verdict."""
-    return "green" if verdict.ok else "red"
+    return "red" if verdict.problems else "yellow" if verdict.doubts else "green"
 
 
 def trade_off_lines(verdict: CampaignVerdict) -> list[str]:

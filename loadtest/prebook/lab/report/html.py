@@ -41,12 +41,17 @@ def page(report: CampaignReport) -> str:
 def masthead(report: CampaignReport) -> Markup:
     """Return the header with badge, headline and facts of the run."""
     verdict = report.verdict
-    ok = verdict is not None and verdict.ok
-    badge = tag(
-        "p", "the ledger closes" if ok else "the ledger does not close", class_=f"badge {'ok' if ok else 'bad'}"
-    )
+    text, kind = badge_of(verdict)
+    badge = tag("p", text, class_=f"badge {kind}")
     headline = tag("h1", verdict.headline if verdict else "No verdict")
     return tag("header", tag("p", "Prebook campaign", class_="over"), badge, headline, facts(report))
+
+
+def badge_of(verdict: CampaignVerdict | None) -> tuple[str, str]:
+    """Return text and CSS class of the badge."""
+    if verdict is None or verdict.problems:
+        return "the ledger does not close", "bad"
+    return ("not judged", "warn") if verdict.doubts else ("the ledger closes", "ok")
 
 
 def facts(report: CampaignReport) -> Markup:
@@ -69,6 +74,7 @@ def summary(verdict: CampaignVerdict) -> Markup:
     return tag(
         "section",
         callout("bad", "Problems", verdict.problems),
+        callout("warn", "Not judged: the machine was too busy", verdict.doubts),
         callout("warn", "Warnings", verdict.warnings),
         tag("h2", "Advantages and costs of each plan"),
         tag("div", map(trade_off_card, verdict.trade_offs), class_="cards"),

@@ -36,10 +36,12 @@ class CampaignVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """Conclusions from all numbers of the report."""
 
     ok: bool
-    """False if a ride was lost, duplicated or left open, or a fault had no effect; the exit status is then 1."""
+    """Whether there is neither a problem nor a doubt."""
     headline: str
     problems: tuple[str, ...]
-    """Reasons why ``ok`` is false."""
+    """Failures: a ride was lost, duplicated or left open, a law was violated, or a fault had no effect."""
+    doubts: tuple[str, ...] = ()
+    """Reasons why the figures cannot be judged: the machine was too busy. They say nothing about the suite."""
     warnings: tuple[str, ...]
     """Limits of the validity of the numbers."""
     findings: tuple[ScenarioFinding, ...]
@@ -140,6 +142,27 @@ class RetriesLine(msgspec.Struct, frozen=True, kw_only=True):
     """Riders accepted on the first or a later retry."""
 
 
+class LoadLevel(msgspec.Struct, frozen=True, kw_only=True):
+    """One constant rate of a search for the capacity, with the rate of settled rides that it led to."""
+
+    offered_per_s: float
+    settled_per_s: float
+    duration_s: float
+
+
+class OverloadLine(msgspec.Struct, frozen=True, kw_only=True):
+    """An overload, and what the suite did with the riders beyond its capacity."""
+
+    capacity_per_s: float
+    """Rides per second that the suite settles, as measured before."""
+    factor: float
+    """Offered rate as a multiple of the capacity."""
+    back_pressure: bool
+    refusals: int
+    """Responses 429 and 503, repeated attempts included."""
+    refusals_without_retry_after: int
+
+
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """Offered and answered rides per plan and bin of ``bin_s`` seconds, from ``started_at`` on."""
 
@@ -173,11 +196,13 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     outage_is_bridged: bool = False
     """Whether the fault takes its target away for less than the deadlines, so that plans that wait for it must accept
     and answer every ride."""
+    overload: OverloadLine | None = None
+    """None if the offered rate is not a multiple of the capacity."""
 
     @property
     def is_baseline(self) -> bool:
-        """Whether there was no fault and no retry, so that the latencies are those of the couplings."""
-        return self.fault is None and self.retries is None
+        """Whether there was no fault, overload or retry, so that the latencies are those of the couplings."""
+        return self.fault is None and self.overload is None and self.retries is None
 
     @property
     def totals(self) -> Counter[str]:
@@ -202,4 +227,8 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     scenarios: tuple[ScenarioReport, ...]
     matrix: tuple[MatrixRow, ...] = ()
     """One row for each chosen fault, including those that could not be measured."""
+    capacity_levels: tuple[LoadLevel, ...] = ()
+    """Levels of the search for the capacity; empty if no scenario needs it."""
+    skipped: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Scenario without a fault that could not run -> reason. A fault that could not be injected is in ``matrix``."""
     verdict: CampaignVerdict | None = None

@@ -1,6 +1,6 @@
 """Verdict in plain words, derived from the report's numbers alone: no plan is named or ranked in advance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -19,6 +19,7 @@ from prebook.lab.report.model import (
     ScenarioReport,
 )
 from prebook.lab.report.outage_law import outage_problems
+from prebook.lab.report.overload_law import overload_findings, overload_problems
 from prebook.lab.report.ranking import Ranking, join_words, rankings
 
 
@@ -105,22 +106,28 @@ MAX_NAMED_DISCREPANCIES = 5
 ALL_FAULTS = "all faults"
 """Scenario name of findings about the failure matrix."""
 
+NONE_SKIPPED: Mapping[str, str] = {}
+
 MAX_SETTLE_S = 2.0
 """Seconds after the last response within which a suite without a fault must be at rest; later means overload."""
 
 
 def with_verdict(report: CampaignReport) -> CampaignReport:
     """Return the report with its verdict."""
-    return msgspec.structs.replace(report, verdict=verdict(report.scenarios, report.matrix))
+    return msgspec.structs.replace(report, verdict=verdict(report.scenarios, report.matrix, report.skipped))
 
 
-def verdict(scenarios: Sequence[ScenarioReport], matrix: Sequence[MatrixRow] = ()) -> CampaignVerdict:
-    """Return the verdict on all scenarios and the failure matrix."""
+def verdict(
+    scenarios: Sequence[ScenarioReport], matrix: Sequence[MatrixRow] = (), skipped: Mapping[str, str] = NONE_SKIPPED
+) -> CampaignVerdict:
+    """Return the verdict on all scenarios and the failure matrix. ``skipped``: scenario -> why it did not run."""
     problems = tuple(line for scenario in scenarios for line in problems_of(scenario))
+    doubts = tuple(line for scenario in scenarios for line in doubts_of(scenario))
     return CampaignVerdict(
-        ok=not problems,
-        headline=headline(scenarios, problems),
+        ok=not problems and not doubts,
+        headline=headline(scenarios, problems, doubts),
         problems=problems,
+        doubts=doubts,
         warnings=tuple(line for scenario in scenarios for line in warnings_of(scenario)),
         findings=(
             *(
@@ -134,16 +141,19 @@ def verdict(scenarios: Sequence[ScenarioReport], matrix: Sequence[MatrixRow] = (
         not_measured=(
             *(line for scenario in scenarios for line in not_measured(scenario)),
             *(f"{row.scenario}: {row.not_measured_reason}" for row in matrix if row.not_measured_reason),
+            *(f"{name}: {reason}" for name, reason in skipped.items()),
             *dead_letters_unknown(scenarios),
         ),
     )
 
 
-def headline(scenarios: Sequence[ScenarioReport], problems: Sequence[str]) -> str:
+def headline(scenarios: Sequence[ScenarioReport], problems: Sequence[str], doubts: Sequence[str]) -> str:
     """Return one sentence about the whole campaign."""
     offered = sum(scenario.totals["offered"] for scenario in scenarios)
     if problems:
         return f"Campaign failed: {len(problems)} problem(s) in {offered:,} rides."
+    if doubts:
+        return f"Not judged: the machine was too busy for {len(doubts)} figure(s); no failure in {offered:,} rides."
     answered = sum(scenario.totals["confirmed"] + scenario.totals["rejected"] for scenario in scenarios)
     return f"{offered:,} rides offered, {answered:,} answered, none lost, none duplicated, every ledger closes."
 
@@ -167,20 +177,40 @@ def problems_of(scenario: ScenarioReport) -> Iterator[str]:
         if not result.ledger.closes:
             yield f"{name}: the ledger of {result.label} does not close, {result.ledger.in_flight} ride(s) in flight"
     yield from measurement_problems(scenario)
+    if scenario.is_baseline and not scenario.outcome_hashes_equal and not was_too_busy(scenario):
+        yield f"{name}: the plans reached different outcomes for the same rides"
     if scenario.fault_window and not scenario.fault_window.took_effect:
         yield f"{name}: the fault had no effect ({scenario.fault_window.evidence})"
     yield from outage_problems(scenario)
+    if not scenario.generator.invalid:
+        yield from overload_problems(scenario)
 
 
-def measurement_problems(scenario: ScenarioReport) -> Iterator[str]:
-    """Yield the reasons why the load generator's figures cannot be used."""
+def doubts_of(scenario: ScenarioReport) -> Iterator[str]:
+    """Yield the reasons why a scenario cannot be judged on a machine that is this busy."""
     lag = scenario.generator
     if lag.invalid and scenario.fault is None:
         yield (
-            f"{scenario.name}: the result is invalid because the load generator lagged: p99 "
-            f"{format_ms(lag.lag_ms.p99)}, the limit is {format_ms(lag.max_lag_ms)}; lower --rate, or use a machine "
-            "with idle CPUs"
+            f"{scenario.name}: the load generator lagged: p99 {format_ms(lag.lag_ms.p99)}, the limit is "
+            f"{format_ms(lag.max_lag_ms)}; lower --rate, or use a machine with idle CPUs"
         )
+    if scenario.is_baseline and not scenario.outcome_hashes_equal and was_too_busy(scenario):
+        yield (
+            f"{scenario.name}: the plans reached different outcomes on a machine that was too busy for the rate; lower "
+            "--rate, or use a machine with idle CPUs"
+        )
+
+
+def was_too_busy(scenario: ScenarioReport) -> bool:
+    """Return whether the machine had more to do than it could: refusals, a late rest, or a late load generator.
+
+    Failed rides are no such sign: a defect can cause them too.
+    """
+    return scenario.totals["refused"] > 0 or scenario.settle_s > MAX_SETTLE_S or scenario.generator.lagged
+
+
+def measurement_problems(scenario: ScenarioReport) -> Iterator[str]:
+    """Yield the reasons why the load generator's figures cannot be used, other than a busy machine."""
     is_skewed = scenario.fault is not None and scenario.fault.kind == FaultKind.CLOCK_SKEW
     if scenario.clock_deviation_s > MAX_CLOCK_DEVIATION_S and not is_skewed:
         yield (
@@ -205,8 +235,6 @@ def warnings_of(scenario: ScenarioReport) -> Iterator[str]:
             f"{scenario.name}: rides were open until {scenario.settle_s:.1f} s after the last response: "
             "the suite was overloaded, and latencies show its queues; lower --rate"
         )
-    if scenario.is_baseline and not scenario.outcome_hashes_equal:
-        yield f"{scenario.name}: the plans reached different outcomes, so their latencies cover different rides"
     if dead_lettered := scenario.totals["dead_lettered"]:
         yield f"{scenario.name}: {dead_lettered} ride(s) dead-lettered; `prebook parking list` shows the causes"
 
@@ -215,6 +243,7 @@ def findings_of(scenario: ScenarioReport) -> Iterator[str]:
     """Yield the conclusions from a scenario."""
     if scenario.is_baseline:
         yield from map(ranking_text, rankings(scenario.results))
+    yield from overload_findings(scenario)
     yield from answered_findings(scenario.results)
     if retries := scenario.retries:
         accepted_later = retries.accepted_on_any_retry - retries.accepted_on_first_retry

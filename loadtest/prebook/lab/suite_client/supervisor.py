@@ -51,7 +51,7 @@ class SupervisorClient:
         """Return the fault proxy ``name``. Raises SupervisorError, also if there is no such proxy."""
         return _find_named(name, await self.list_proxies(), "fault proxy")
 
-    async def send_command(self, path: str, body: Mapping[str, float | str]) -> None:
+    async def send_command(self, path: str, body: Mapping[str, float | str | bool | None]) -> None:
         """POST ``body`` to a command path such as ``/processes/pricing/kill``."""
         await self._call("POST", path, body)
 

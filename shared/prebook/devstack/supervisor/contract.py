@@ -76,6 +76,12 @@ class ClockSkew(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skew_s: Annotated[float, msgspec.Meta(ge=-86_400, le=86_400)]
 
 
+class BackPressure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Request to restart with back pressure on or off; null restores the setting of the start."""
+
+    enabled: bool | None
+
+
 class ShutdownMode(StrEnum):
     """Way to end a server: SIGKILL or an orderly stop."""
 

@@ -8,6 +8,7 @@ import msgspec
 
 from prebook.devstack.proxies.proxy import FaultProxy
 from prebook.devstack.supervisor.contract import (
+    BackPressure,
     Brownout,
     ClockSkew,
     EmptyBody,
@@ -74,6 +75,10 @@ def _skew(process: SupervisedProcess, skew: ClockSkew) -> Awaitable[msgspec.Stru
     return process.skew(skew.skew_s)
 
 
+def _set_back_pressure(process: SupervisedProcess, request: BackPressure) -> Awaitable[msgspec.Struct]:
+    return process.set_back_pressure(request.enabled)
+
+
 def _raise_alarm(server: SupervisedServer, alarm: MemoryAlarm) -> Awaitable[msgspec.Struct]:
     return server.raise_alarm(alarm.duration_s)
 
@@ -90,6 +95,7 @@ PROCESS_FAULTS: Mapping[str, FaultSpec] = {
     "kill": FaultSpec(Kill, _kill),
     "brownout": FaultSpec(Brownout, SupervisedProcess.brown_out),
     "skew": FaultSpec(ClockSkew, _skew),
+    "back_pressure": FaultSpec(BackPressure, _set_back_pressure),
     "pause": FaultSpec(EmptyBody, lambda process, _: process.pause()),
     "resume": FaultSpec(EmptyBody, lambda process, _: process.resume()),
 }

@@ -23,6 +23,7 @@ MAX_BACKOFF_S = 5.0
 STABLE_AFTER_S = 10.0
 """A process that ran at least this long is not in a crash loop: the backoff starts anew."""
 CLOCK_SKEW_VARIABLE = "PREBOOK_CLOCK_SKEW_S"
+BACK_PRESSURE_VARIABLE = "PREBOOK_BACK_PRESSURE"
 GRACE_PERIOD_S = 12.0
 KILL_TIMEOUT_S = 5.0
 
@@ -94,12 +95,16 @@ class SupervisedProcess:
 
     async def skew(self, skew_s: float) -> FaultEffect:
         """Restart the process with another clock, without waiting for the restart. Raises NotRunning."""
-        await self._end_brownout()
-        child = self._require_running()
+        pid = await self._restart_with(CLOCK_SKEW_VARIABLE, str(skew_s))
         self._skew_s = skew_s
-        self._command = replace(self._command, env={**self._command.env, CLOCK_SKEW_VARIABLE: str(skew_s)})
-        self._stop_task = asyncio.create_task(child.stop(GRACE_PERIOD_S))
-        return FaultEffect(name=self.spec.name, fault="skew", pid=child.pid)
+        return FaultEffect(name=self.spec.name, fault="skew", pid=pid)
+
+    async def set_back_pressure(self, enabled: bool | None) -> FaultEffect:
+        """Restart the process with back pressure on, off, or (None) as it was started first. Raises NotRunning."""
+        configured = self.spec.env.get(BACK_PRESSURE_VARIABLE, "on")
+        value = configured if enabled is None else "on" if enabled else "off"
+        pid = await self._restart_with(BACK_PRESSURE_VARIABLE, value)
+        return FaultEffect(name=self.spec.name, fault="back_pressure", pid=pid)
 
     async def brown_out(self, brownout: Brownout) -> FaultEffect:
         """Stop and continue the process in turn, in the background, for a while. Raises NotRunning."""
@@ -123,6 +128,14 @@ class SupervisedProcess:
         child = self._require_running()
         self._continue(child)
         return FaultEffect(name=self.spec.name, fault="resume", pid=child.pid)
+
+    async def _restart_with(self, variable: str, value: str) -> int:
+        """Begin an orderly restart with another value of an environment variable; return the pid that ends."""
+        await self._end_brownout()
+        child = self._require_running()
+        self._command = replace(self._command, env={**self._command.env, variable: value})
+        self._stop_task = asyncio.create_task(child.stop(GRACE_PERIOD_S))
+        return child.pid
 
     async def _run_once(self) -> None:
         self._state = ProcessState.STARTING

@@ -1,0 +1,46 @@
+"""Booking with its back pressure switched off while the block runs, by an orderly restart."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prebook.lab.faults import FaultAccess
+from prebook.lab.faults.processes import RESTART_TIMEOUT_S, wait_for_new_pid
+from prebook.lab.suite_client.supervisor import SupervisorClient
+
+BOOKING = "booking"
+"""The service that admits rides."""
+
+
+def unavailable_reason(access: FaultAccess) -> str:
+    """Return why back pressure cannot be switched in this suite, or an empty text."""
+    known = BOOKING in access.supervisor_urls
+    return "" if known else f"no supervisor of {BOOKING} is known, so its back pressure cannot be switched off"
+
+
+@asynccontextmanager
+async def switch_off(access: FaultAccess) -> AsyncIterator[None]:
+    """Restart every replica of booking without back pressure, and after the block as it was started.
+
+    Raises:
+        SupervisorError: a supervisor does not respond, or refuses the request.
+        NoEffect: a process did not restart in time.
+    """
+    await _switch(access, enabled=False)
+    try:
+        yield
+    finally:
+        await _switch(access, enabled=None)
+
+
+async def _switch(access: FaultAccess, *, enabled: bool | None) -> None:
+    control = access.supervisor(BOOKING)
+    processes = await control.list_processes()
+    replicas = [each.name for each in processes if each.name.partition("-")[0] == BOOKING]
+    await asyncio.gather(*(_restart(control, name, enabled=enabled) for name in replicas))
+
+
+async def _restart(control: SupervisorClient, name: str, *, enabled: bool | None) -> None:
+    old_pid = await control.read_pid(name)
+    await control.send_command(f"/processes/{name}/back_pressure", {"enabled": enabled})
+    await wait_for_new_pid(control, name, old_pid, RESTART_TIMEOUT_S)

@@ -1,0 +1,42 @@
+"""Capacity of the suite, which an overload is a multiple of: rates that rise until the suite falls behind."""
+
+from collections.abc import Iterator
+
+from prebook.lab.burst.capacity import MIN_SETTLED_SHARE, WARMUP_SHARE, count_answered
+from prebook.lab.campaign.scenario_report import ScenarioRun
+from prebook.lab.campaign.scenarios import Scenario
+from prebook.lab.load.arrivals import ArrivalProcess, Arrivals
+from prebook.lab.report.model import LoadLevel
+
+LEVEL_S = 4.0
+"""Duration of a level in seconds. Short: a campaign needs to know the capacity well enough to exceed it for certain."""
+MAX_LEVELS = 6
+RATE_FACTOR = 1.5
+"""Ratio of the rates of consecutive levels."""
+
+
+def capacity_levels(first_rate_per_s: float) -> Iterator[tuple[Scenario, Arrivals]]:
+    """Yield the levels of the search, each with its arrivals; the first is offered at the campaign's own rate."""
+    for number in range(MAX_LEVELS):
+        rate = round(first_rate_per_s * RATE_FACTOR**number, 1)
+        expectation = f"Search for the capacity: {rate:g} rides a second."
+        yield (
+            Scenario(f"capacity_{number + 1}", ArrivalProcess.CONSTANT, expectation),
+            Arrivals(ArrivalProcess.CONSTANT, rate, LEVEL_S),
+        )
+
+
+def load_level(run: ScenarioRun) -> LoadLevel:
+    """Return the rate of settled rides after the warm-up that the offered rate of a level led to."""
+    from_s = WARMUP_SHARE * LEVEL_S
+    settled = count_answered(run.reconciliation.accounts, run.started_at, from_s, LEVEL_S)
+    return LoadLevel(
+        offered_per_s=run.arrivals.rate_per_s,
+        settled_per_s=round(settled / (LEVEL_S - from_s), 2),
+        duration_s=LEVEL_S,
+    )
+
+
+def has_fallen_behind(level: LoadLevel) -> bool:
+    """Return whether the suite settled so few of the offered rides that the level is beyond its capacity."""
+    return level.settled_per_s < MIN_SETTLED_SHARE * level.offered_per_s
