@@ -28,7 +28,7 @@ pytestmark = pytest.mark.real
 NEIGHBOURS = 39
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 async def test_a_message_that_kills_its_process_is_parked_alone(
     processes: int, suite: Suite, broker: BrokerProbe, operations: httpx.AsyncClient, tmp_path: Path
 ) -> None:
