@@ -11,6 +11,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError
 from yarl import URL
 
+from prebook.coupling.history_publisher import HistoryPublisher
+from prebook.coupling.ports import Publisher
 from prebook.messaging import addresses
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.rabbit.amqp_message import from_amqp
@@ -57,7 +59,7 @@ async def _connect(url: str) -> AsyncIterator[AbstractConnection]:
 
 
 @asynccontextmanager
-async def open_publisher(url: str) -> AsyncIterator[RabbitPublisher]:
+async def open_publisher(url: str) -> AsyncIterator[Publisher]:
     """Open a publisher with its own connection for the block. Raises Unreachable without a connection in 10 s."""
     publisher = RabbitPublisher(url, addresses.ARCHIVE_READER)
     running = asyncio.create_task(publisher.connection.run())
@@ -67,7 +69,7 @@ async def open_publisher(url: str) -> AsyncIterator[RabbitPublisher]:
                 await publisher.connection.up.wait()
         except TimeoutError:
             raise Unreachable(f"no connection to the broker within {2 * CONNECT_TIMEOUT_S:g} s") from None
-        yield publisher
+        yield HistoryPublisher(publisher, addresses.ARCHIVE_READER)
     finally:
         running.cancel()
         await asyncio.wait({running})

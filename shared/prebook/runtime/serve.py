@@ -13,6 +13,8 @@ import structlog
 import uvicorn
 from litestar import Litestar
 
+from prebook.coupling.history_publisher import HistoryPublisher
+from prebook.coupling.ports import Publisher
 from prebook.http.app import create_app, create_internal_app
 from prebook.http.client import ServiceClient
 from prebook.http.connections import Connections, HttpLimits, connection_limit
@@ -75,20 +77,23 @@ class ServiceProcess(Generic[W]):
             before_request=lambda provider: self.metrics.http_client_requests.labels(provider).inc(),
         )
         self.publisher = RabbitPublisher(settings.amqp_url, name)
+        outbound: Publisher = self.publisher
+        if settings.message_history == "on":
+            outbound = HistoryPublisher(outbound, name)
         owner = f"prebook-{name} relay {uuid4().hex[:12]}"
         self.outbox = SqlOutbox(self.engines.background, owner)
         relay = Relay(self.outbox, observer)
         self.notifier = RelayNotifier(name, settings.database_url, owner, relay)
-        self.assembled = assemble(service, settings, policies, self._create_ports(service, relay), observer)
+        self.assembled = assemble(service, settings, policies, self._create_ports(service, relay, outbound), observer)
         receive = self.assembled.receive
-        self.partitioned_queues = PartitionedQueues(name, self.engines.messaging, receive, self.publisher, policies)
+        self.partitioned_queues = PartitionedQueues(name, self.engines.messaging, receive, outbound, policies)
         sequencer = self.partitioned_queues.create_sequencer(observer)
         self.consumer = RabbitConsumer(
             settings.amqp_url,
             name,
             prefetch_by_queue(name, policies),
             receive,
-            publisher=self.publisher,
+            publisher=outbound,
             policies=policies,
             observer=observer,
             check_sender=sender_check(suite_topology(retry_delays_s(policies))),
@@ -120,13 +125,13 @@ class ServiceProcess(Generic[W]):
         )
         self.app = ListenerApp(public_app, internal_app, settings.internal_port)
 
-    def _create_ports(self, service: Service[W], relay: Relay) -> ServicePorts[W]:
+    def _create_ports(self, service: Service[W], relay: Relay, publisher: Publisher) -> ServicePorts[W]:
         units = UnitsOfWork(
             *(unit_of_work_factory(engine, service.unit_of_work, self.notifier.hand_off) for engine in self.engines)
         )
         return ServicePorts(
             http=self.http,
-            publisher=self.publisher,
+            publisher=publisher,
             units=units,
             relay=relay,
             pending_replies=self.outbox,

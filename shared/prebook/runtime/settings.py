@@ -255,6 +255,13 @@ class ServiceSettings(msgspec.Struct, kw_only=True):
             description="seconds, up to a week, in which a repeated operation enqueues no new message",
         ),
     ] = OUTBOX_DEDUP_S
+    message_history: Annotated[
+        Literal["on", "off"],
+        msgspec.Meta(
+            description="on or off: whether each message that the service publishes names the hops that it has made, "
+            "in the header prebook-x-history"
+        ),
+    ] = "on"
     log_level: Annotated[
         str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     ] = "info"

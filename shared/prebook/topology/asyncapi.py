@@ -17,6 +17,7 @@ from prebook.messaging.headers import (
     EXPIRES_AT_HEADER,
     FLOW_HEADER,
     HASH_SLOT_HEADER,
+    HISTORY_HEADER,
     KIND_HEADER,
     MESSAGE_ID_HEADER,
     PARTITION_KEY_HEADER,
@@ -28,6 +29,7 @@ from prebook.messaging.headers import (
     TYPE_HEADER,
 )
 from prebook.patterns.message_groups import HASH_SLOTS
+from prebook.patterns.message_history import MAX_HISTORY_CHARS
 from prebook.patterns.trace import TRACEPARENT_HEADER, TRACESTATE_HEADER
 from prebook.topology.values import Binding, Grant, Queue, Topology
 
@@ -80,6 +82,11 @@ HEADERS_SCHEMA: dict[str, Any] = {
         EXPIRES_AT_HEADER: {
             **_TIME_SCHEMA,
             "description": "Deadline of the request; no caller waits for the reply after it.",
+        },
+        HISTORY_HEADER: {
+            "type": "string",
+            "maxLength": MAX_HISTORY_CHARS,
+            "description": "Hops of the message, as publisher>exchange; any other text counts as none.",
         },
         TRACEPARENT_HEADER: {"type": "string", "description": "W3C Trace Context; ignored if it is invalid."},
         TRACESTATE_HEADER: {"type": "string", "description": "W3C Trace Context; passed on unchanged."},

@@ -18,6 +18,7 @@ from prebook.messaging.headers import (
     EXPIRES_AT_HEADER,
     FIRST_FAILED_AT_HEADER,
     FLOW_HEADER,
+    HISTORY_HEADER,
     KIND_HEADER,
     MESSAGE_ID_HEADER,
     REPLAY_ID_HEADER,
@@ -44,6 +45,8 @@ UNKNOWN_CAUSE = "unknown"
 UNREADABLE_CAUSE = "unreadable"
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 """Lower limit of stored times: a header may hold a year that the database cannot."""
+NOT_IN_FINGERPRINT = (ATTEMPT_HEADER, HISTORY_HEADER)
+"""Headers of the message that differ from one delivery to the next."""
 MAX_BIGINT_DIGITS = 18
 MAX_INDEXED_CHARS = 201
 """One more than an id may have, so that a cut id is never a usable one."""
@@ -176,7 +179,7 @@ def fingerprint(dead_letter: DeadLetter) -> str:
     headers = sorted(
         (name, value)
         for name, value in dead_letter.headers.items()
-        if not is_delivery_header(name) and name != ATTEMPT_HEADER
+        if not is_delivery_header(name) and name not in NOT_IN_FINGERPRINT
     )
     return _hash(dead_letter.queue, repr(headers), hashlib.sha256(dead_letter.body).hexdigest())
 
