@@ -14,6 +14,7 @@ from prebook.lab.experiments.patterns import message_expiration, publish_subscri
 from prebook.lab.experiments.patterns.competing_consumers import COMPETING_CONSUMERS
 from prebook.lab.experiments.patterns.guaranteed_delivery import DELIVERED, GUARANTEED_DELIVERY
 from prebook.lab.experiments.patterns.idempotent_receiver import IDEMPOTENT_RECEIVER
+from prebook.lab.experiments.patterns.message_history import MESSAGE_HISTORY, RECORDED
 from prebook.lab.experiments.patterns.process_manager import PROCESS_MANAGER, SAME_OUTCOME
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.return_address import ANSWERED, RETURN_ADDRESS
@@ -47,6 +48,7 @@ SEEDED_RUNS = (
     SeededRun(PROCESS_MANAGER, SeededDefect.LOSE, SAME_OUTCOME),
     SeededRun(message_expiration.MESSAGE_EXPIRATION, SeededDefect.LOSE, message_expiration.ACCOUNTED),
     SeededRun(GUARANTEED_DELIVERY, SeededDefect.LOSE, DELIVERED),
+    SeededRun(MESSAGE_HISTORY, SeededDefect.LOSE, RECORDED),
 )
 
 

@@ -13,14 +13,16 @@ from prebook.contracts.ride import BookingState
 from prebook.lab.experiments.experiment import Experiment, Section
 from prebook.lab.experiments.law import LawVerdict
 from prebook.lab.experiments.patterns.booking_receiver import BookingStep, apply_step
+from prebook.lab.experiments.patterns.message_history import RECORDED, Publication, history_check, made_hops
 from prebook.lab.experiments.patterns.process_manager import Arrangement, outcome_check
 from prebook.lab.experiments.patterns.publish_subscribe import NO_MISS, NO_REPEAT, miss_check, repeat_check
 from prebook.lab.experiments.patterns.return_address import ANSWERED, MATCHED, OWN, answer_check, reply_checks
 from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, id_of, message, message_names
 from prebook.lab.experiments.patterns.size import NO_DUPLICATE, NO_LOSS, effect_checks
 from prebook.lab.experiments.registry import EXPERIMENTS, find_experiments
-from prebook.messaging.codec import decode
-from prebook.messaging.headers import MESSAGE_ID_HEADER
+from prebook.messaging import addresses
+from prebook.messaging.codec import WireMessage, decode
+from prebook.messaging.headers import ATTEMPT_HEADER, CONVERSATION_ID_HEADER, MESSAGE_ID_HEADER, REPLAY_ID_HEADER
 
 ROOT = Path(__file__).parents[3]
 NAMES = message_names(3)
@@ -126,3 +128,42 @@ def test_strayed_mismatched_and_missing_replies_violate_a_law_each(
     replies = {"booking": pairs}
     checks = [*reply_checks("right", replies, LawVerdict.HELD), answer_check("right", replies, 2)]
     assert [check.law for check in checks if check.problem] == violated
+
+
+def tapped(exchange: str, attempt: int, replay: str = "") -> Publication:
+    headers = {CONVERSATION_ID_HEADER: A, ATTEMPT_HEADER: str(attempt)} | ({REPLAY_ID_HEADER: replay} if replay else {})
+    return exchange, WireMessage(headers, b"")
+
+
+PUBLICATIONS = (
+    tapped(addresses.REDELIVER, 1),
+    tapped("prebook.delay.200", 2),
+    tapped("prebook.delay.240", 2),
+    tapped(addresses.PARKING, 2),
+    tapped(addresses.REDELIVER, 1, "replay-1"),
+)
+HOPS = (
+    "lab>prebook.redeliver",
+    "matching>prebook.delay.240",
+    "matching>prebook.parking",
+    "operations>prebook.redeliver",
+)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "violated"),
+    [
+        (HOPS, []),
+        ((HOPS[0], "matching>prebook.delay.200", *HOPS[2:]), []),
+        (HOPS[1:], [RECORDED]),
+        (HOPS[:-1], [RECORDED]),
+        ((*HOPS, HOPS[-1]), [RECORDED]),
+        ((HOPS[1], HOPS[0], *HOPS[2:]), [RECORDED]),
+        ((), [RECORDED]),
+    ],
+)
+def test_a_history_with_other_hops_than_the_tap_has_seen_violates_the_law(
+    recorded: tuple[str, ...], violated: list[str]
+) -> None:
+    made = made_hops(reversed(PUBLICATIONS))
+    assert [check.law for check in [history_check({A: recorded}, made)] if check.problem] == violated

@@ -11,6 +11,7 @@ from prebook.lab.experiments.patterns.competing_consumers import COMPETING_CONSU
 from prebook.lab.experiments.patterns.guaranteed_delivery import GUARANTEED_DELIVERY
 from prebook.lab.experiments.patterns.idempotent_receiver import IDEMPOTENT_RECEIVER
 from prebook.lab.experiments.patterns.message_expiration import MESSAGE_EXPIRATION
+from prebook.lab.experiments.patterns.message_history import MESSAGE_HISTORY
 from prebook.lab.experiments.patterns.process_manager import PROCESS_MANAGER
 from prebook.lab.experiments.patterns.publish_subscribe import PUBLISH_SUBSCRIBE
 from prebook.lab.experiments.patterns.return_address import RETURN_ADDRESS
@@ -27,6 +28,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     PROCESS_MANAGER,
     MESSAGE_EXPIRATION,
     GUARANTEED_DELIVERY,
+    MESSAGE_HISTORY,
     TRIPS,
     ORDER,
     EXACTLY_ONCE,

@@ -25,6 +25,7 @@ from prebook.contracts.dead_letters import (
 )
 from prebook.contracts.replays import RedeliveryState
 from prebook.messaging.errors import error_summary
+from prebook.messaging.headers import HISTORY_HEADER
 from prebook.operations.dead_letters.record import DeadLetterRecord, edited_headers
 from prebook.operations.dead_letters.store import UnstorableMessage
 from prebook.postgres.state_literals import with_states
@@ -61,16 +62,18 @@ MARK_FAILED_AGAIN = _statement("""
     FROM dead_letter d
     WHERE rd.replay_id = :replay_id AND rd.dead_letter_id = :id AND rd.state = {IN_FLIGHT}
         AND d.id = rd.dead_letter_id""")
-# A discarded message that fails once more becomes visible again; one that its receiver has handled does not.
-UPDATE_DEAD_LETTER = _statement("""
+# A discarded message that fails once more becomes visible again; one that its receiver has handled does not. Of the
+# headers only the history changes: a replay continues it.
+UPDATE_DEAD_LETTER = _statement(f"""
     UPDATE dead_letter SET times_parked = times_parked + 1, cause = :cause, error_type = :error_type, error = :error,
         failure_group = :failure_group, attempts = :attempts,
         last_failed_at = greatest(last_failed_at, :last_failed_at),
-        state = CASE WHEN :of_replay AND state = {RESOLVED} THEN state
+        headers = headers || jsonb_strip_nulls(jsonb_build_object('{HISTORY_HEADER}', CAST(:history AS text))),
+        state = CASE WHEN :of_replay AND state = {{RESOLVED}} THEN state
             WHEN EXISTS (
-                SELECT FROM redelivery rd WHERE rd.dead_letter_id = :id AND rd.state IN ({REQUESTED}, {IN_FLIGHT}))
-            THEN {REPLAYING} ELSE {PARKED} END
-    WHERE id = :id""")
+                SELECT FROM redelivery rd WHERE rd.dead_letter_id = :id AND rd.state IN ({{REQUESTED}}, {{IN_FLIGHT}}))
+            THEN {{REPLAYING}} ELSE {{PARKED}} END
+    WHERE id = :id""")  # noqa: S608 - constants
 
 LIST_GROUPS = text("""
     SELECT g.*, (
@@ -183,7 +186,8 @@ class DeadLetterSql(SqlUnitOfWork):
             return False
         if replayed:
             await self._execute(MARK_FAILED_AGAIN, **row)
-        await self._execute(UPDATE_DEAD_LETTER, **row, of_replay=bool(replayed))
+        history = record.headers.get(HISTORY_HEADER)
+        await self._execute(UPDATE_DEAD_LETTER, **row, of_replay=bool(replayed), history=history)
         return True
 
     async def list_dead_letters(

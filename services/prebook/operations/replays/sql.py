@@ -12,7 +12,13 @@ from sqlalchemy import TextClause, text
 
 from prebook.contracts.dead_letters import DeadLetterFilter, DeadLetterSelection, DeadLetterState
 from prebook.contracts.replays import MessagesByReason, RedeliveryState, ReplayState, ReplayView
-from prebook.messaging.headers import CONVERSATION_ID_HEADER, EXCHANGE_HEADER, MESSAGE_ID_HEADER, ROUTING_KEY_HEADER
+from prebook.messaging.headers import (
+    CONVERSATION_ID_HEADER,
+    EXCHANGE_HEADER,
+    HISTORY_HEADER,
+    MESSAGE_ID_HEADER,
+    ROUTING_KEY_HEADER,
+)
 from prebook.operations.dead_letters.sql import selection_sql, selection_values
 from prebook.operations.replays.eligibility import ReplayCandidate, ordering_key_of
 from prebook.operations.replays.redelivery import DeliveryOutcome, Redelivery
@@ -63,6 +69,8 @@ FIRST_TARGET = f"""
     CASE WHEN v.number IS NULL THEN d.routing_key ELSE coalesce(v.headers ->> '{ROUTING_KEY_HEADER}', '') END
         AS routing_key"""
 """First target of a dead letter, or of its version ``v``: an operator may edit the headers that name it."""
+HISTORY = f"jsonb_strip_nulls(jsonb_build_object('{HISTORY_HEADER}', d.headers -> '{HISTORY_HEADER}'))"
+"""History of a dead letter up to its last failure, also for a version that was edited before."""
 FIND_REPLAY = _select_views("WHERE id = :id")
 LIST_REPLAYS = _select_views("ORDER BY created_at DESC LIMIT :limit")
 
@@ -95,7 +103,7 @@ APPEND_BATCH = text("UPDATE replay SET batches = batches || CAST(:size AS int) W
 LIST_IN_FLIGHT = _statement(f"""
     SELECT rd.replay_id, rd.dead_letter_id, rd.queue, rd.message_id, {FIRST_TARGET},
         rd.sent_at IS NOT NULL AS is_sent,
-        coalesce(v.headers, d.headers) AS headers, coalesce(v.payload, d.payload) AS payload
+        coalesce(v.headers, d.headers) || {HISTORY} AS headers, coalesce(v.payload, d.payload) AS payload
     FROM redelivery rd JOIN dead_letter d ON d.id = rd.dead_letter_id
         LEFT JOIN dead_letter_version v ON v.dead_letter_id = rd.dead_letter_id AND v.number = rd.version
     WHERE rd.replay_id = :id AND rd.state = {{IN_FLIGHT}} ORDER BY rd.position""")  # noqa: S608 - constants

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import text
 
+from prebook.coupling.ports import Publisher
 from prebook.flows import OFFER_SETTLED
 from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
@@ -19,6 +20,7 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.gateway import create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import NullObserver
+from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.connection import PooledConnection
 from prebook.postgres.engine import create_engine
@@ -121,16 +123,17 @@ class PatternReceiver:
         self._publisher = RabbitPublisher(spec.amqp_url, spec.service)
         handlers: Handlers[ReceiverWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(self._apply)})
         begin = unit_of_work_factory(engine, self._new_work)
+        policies = self._choose_policies(context.policies)
         self._gateway = create_gateway(
-            spec.service, handlers, UnitsOfWork.of_one(begin), one_way_channels(self._publisher), context.policies
+            spec.service, handlers, UnitsOfWork.of_one(begin), one_way_channels(self._publisher), policies
         )
         self._consumer = RabbitConsumer(
             spec.amqp_url,
             spec.service,
             {spec.queue: spec.prefetch},
             self._receive,
-            publisher=self._publisher,
-            policies=context.policies,
+            publisher=self._failure_publisher(),
+            policies=policies,
             observer=NullObserver(),
             check_sender=accept_any_sender,
         )
@@ -142,6 +145,14 @@ class PatternReceiver:
                 await connection.up.wait()
             self._spec.mark_ready()
             await asyncio.Event().wait()
+
+    def _choose_policies(self, policies: Policies) -> Policies:
+        """Return the policies of the receiver's retries, given those of the suite."""
+        return policies
+
+    def _failure_publisher(self) -> Publisher:
+        """Return the publisher of retries and dead letters."""
+        return self._publisher
 
     def _new_work(self, connection: PooledConnection) -> ReceiverWork:
         if self._spec.deduplication is Deduplication.INBOX:
