@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from prebook.contracts.distance import distance_m
 from prebook.contracts.pricing import QuoteFare
 from prebook.contracts.ride import Place, VehicleClass
+from prebook.contracts.zone import zone_of
 from prebook.pricing.domain.campaign import discount_cents
 from prebook.pricing.domain.demand import (
     HOURLY_SURCHARGE_PERCENT,
     demand_percent,
     popularity_percent,
-    zone_of,
 )
 from prebook.pricing.domain.fare import TooFar, TooShort, base_fare_cents, fare_of, time_percent
 from prebook.pricing.domain.money import divide_half_up

@@ -20,10 +20,11 @@ from prebook.booking.views import (
     CREATED,
     ledger_page_of,
     ledger_position_of,
+    ride_details_of,
     trip_ledger_page_of,
     view_of,
 )
-from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
+from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage, RideDetails
 from prebook.contracts.trip_http import TripLedgerPage
 from prebook.http.bodies import StrictBody, require_json
 from prebook.http.call_guard import ALLOW_CONSOLE
@@ -101,7 +102,7 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
 
 
 def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteHandler]:
-    """Litestar route handlers of the ledger, for the console."""
+    """Litestar route handlers of the ledger and of single rides, for the console."""
 
     @get(
         "/v1/ledger",
@@ -127,7 +128,16 @@ def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteH
         async with context.units.commands() as work:
             return trip_ledger_page_of(await work.read_trip_ledger(prefix, ledger_position_of(after), limit), limit)
 
-    return [list_ledger, list_trips]
+    @get(
+        "/v1/rides/{booking_id:str}",
+        summary="Get the ride of a booking, without its rider",
+        responses=problem_responses(401, 403, 404),
+        opt=ALLOW_CONSOLE,
+    )
+    async def get_ride(booking_id: BookingId) -> RideDetails:
+        return ride_details_of(await find_booking(context, _check_id(booking_id), rider_id=None))
+
+    return [list_ledger, list_trips, get_ride]
 
 
 async def check_headers(request: AnyRequest) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from prebook.booking.domain.booking import Booking
 from prebook.booking.domain.trip import Trip
 from prebook.booking.store import LedgerPosition, StoredResponse
-from prebook.contracts.booking import BookingView, LedgerEntry, LedgerPage
+from prebook.contracts.booking import BookingView, LedgerEntry, LedgerPage, RideDetails
 from prebook.contracts.trip_http import TripLedgerEntry, TripLedgerPage, TripView
 
 CREATED = 201
@@ -35,6 +35,18 @@ def view_of(booking: Booking) -> BookingView:
         notified_at=booking.notified_at,
         trip_id=booking.leg.trip_id if booking.leg else None,
         leg=booking.leg.number if booking.leg else None,
+    )
+
+
+def ride_details_of(booking: Booking) -> RideDetails:
+    """The ride without its rider, for feeds."""
+    ride = booking.ride
+    return RideDetails(
+        pickup=ride.pickup,
+        dropoff=ride.dropoff,
+        pickup_at=ride.pickup_at,
+        vehicle_class=ride.vehicle_class,
+        passengers=ride.passengers,
     )
 
 

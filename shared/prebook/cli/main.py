@@ -18,6 +18,7 @@ BUILT_IN_COMMANDS = {
     "parking": "prebook.cli.parking.command:parking",
     "outbox": "prebook.cli.outbox:outbox",
     "archive": "prebook.cli.archive:archive",
+    "pipe": "prebook.cli.pipe.command:pipe",
     "ordering": "prebook.cli.ordering:ordering",
     "retry": "prebook.cli.retry:retry",
     "topology": "prebook.cli.topology:topology",

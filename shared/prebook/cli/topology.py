@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 import rich_click as click
 
+from prebook.cli.pipe.city_feed import CITY_FEED_TOPOLOGY
 from prebook.cli.suite_access import find_broker
 from prebook.contracts.plan import Coupling
 from prebook.devstack import command_line
@@ -133,11 +134,16 @@ def declare(passwords_path: Path | None, policies_path: Path, as_json: bool) -> 
 @policies_option
 @json_option()
 def diff(policies_path: Path, as_json: bool) -> None:
-    """Compare the model with a live broker, and print each difference with its remedy."""
+    """Compare the model with a live broker, and print each difference with its remedy.
+
+    The queue of `prebook pipe` belongs to the model while it exists.
+    """
     model = suite_topology(retry_delays_s(load_policies(policies_path)))
 
     async def compare(broker: ManagementClient) -> list[Difference]:
-        return differences(model, await broker.read_live_broker(), frozenset({broker.user}))
+        live = await broker.read_live_broker()
+        has_feed = bool((CITY_FEED_TOPOLOGY.queues - model.queues) & live.queues)
+        return differences(model | CITY_FEED_TOPOLOGY if has_feed else model, live, frozenset({broker.user}))
 
     try:
         found = _run_on_broker(compare)

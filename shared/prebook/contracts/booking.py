@@ -68,6 +68,16 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True):
     """Number of the leg in its trip, from 1."""
 
 
+class RideDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """Ride of a booking without its rider: response of ``GET /v1/rides/{booking_id}``."""
+
+    pickup: Place
+    dropoff: Place
+    pickup_at: datetime
+    vehicle_class: VehicleClass
+    passengers: Passengers
+
+
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Facts of one booking, read by the campaign and by ``prebook ledger``."""
 

@@ -98,6 +98,7 @@ class PipeRunner:
         """Work of each stage, by its name."""
         self.ends: Counter[PipeEnd] = Counter()
         """Number of settled items by their end."""
+        self._pulled = 0
         self._pipe = pipe
         self._pull = pull
         self._works = works
@@ -107,6 +108,11 @@ class PipeRunner:
     def waiting(self) -> dict[str, int]:
         """Number of items that wait before each stage, by its name."""
         return {stage.name: buffer.qsize() for stage, buffer in zip(self._pipe.stages, self._buffers, strict=True)}
+
+    @property
+    def held(self) -> int:
+        """Number of items that the source has given out and that are not settled."""
+        return self._pulled - self.ends.total()
 
     async def run(self) -> None:
         """Run until cancelled. Raises what the source raises."""
@@ -120,6 +126,7 @@ class PipeRunner:
     async def _fill(self) -> None:
         while True:
             pulled = await self._pull()
+            self._pulled += 1
             await self._buffers[0].put(_InPipe(pulled, pulled.content))
 
     async def _work(self, number: int, stage: PipeStage, limit: _RateLimit) -> None:

@@ -14,6 +14,7 @@ from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management_codec import (
     ManagementRequest,
     declaration_stages,
+    deletion_requests,
     escape,
     live_broker,
     password_hash,
@@ -86,6 +87,19 @@ class ManagementClient:
         await self._create_users(topology, passwords, on_declared)
         for stage in declaration_stages(topology, self.vhost):
             await asyncio.gather(*(self._declare_one(step, on_declared) for step in stage))
+
+    async def delete_consumer(self, topology: Topology, account: str) -> list[str]:
+        """Delete the queues that ``account`` consumes, with their messages and policies, and its user.
+
+        Return descriptions of what existed.
+        """
+        deleted = []
+        for request in deletion_requests(topology, account, self.vhost):
+            response = await self._request(request.method, request.path)
+            if response.status_code != httpx.codes.NOT_FOUND:
+                _checked_response(response, f"deletion of {request.description}")
+                deleted.append(request.description)
+        return deleted
 
     async def read_live_broker(self) -> LiveBroker:
         """Return the contents of the virtual host; an empty ``LiveBroker`` if it does not exist."""

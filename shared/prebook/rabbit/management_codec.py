@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from prebook.messaging import addresses
 from prebook.topology import access
 from prebook.topology.access import Permission, TopicPermission
 from prebook.topology.check import LiveBroker, arguments_from_json
@@ -55,6 +56,17 @@ def declaration_stages(topology: Topology, vhost: str) -> Iterator[Sequence[Mana
     yield [_binding_request(v, b) for b in sorted(topology.bindings)]
     yield [_permission_request(v, p) for p in sorted(access.permissions(topology))]
     yield [_topic_permission_request(v, p) for p in sorted(access.topic_permissions(topology))]
+
+
+def deletion_requests(topology: Topology, account: str, vhost: str) -> Iterator[ManagementRequest]:
+    """Yield the requests that delete the queues which ``account`` consumes, their policies, and its user."""
+    v = escape(vhost)
+    user = addresses.broker_user(account)
+    for queue in topology.consumed_queues():
+        if queue.consumer == account:
+            yield ManagementRequest(f"queue {queue.name}", f"queues/{v}/{escape(queue.name)}", {}, "DELETE")
+            yield ManagementRequest(f"policy {queue.name}", f"policies/{v}/{escape(queue.name)}", {}, "DELETE")
+    yield ManagementRequest(f"user {user}", f"users/{escape(user)}", {}, "DELETE")
 
 
 def live_broker(

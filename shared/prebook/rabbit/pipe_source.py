@@ -66,6 +66,11 @@ class RabbitPipeSource:
         self.connections = (publisher.connection, consuming)
         """The connection that parks, and the one that consumes."""
 
+    @property
+    def waiting(self) -> int:
+        """Number of messages that the broker has delivered and the pipe has not pulled."""
+        return self._pulled.qsize()
+
     async def pull(self) -> PulledMessage:
         """Return the next message; wait while there is none."""
         return await self._pulled.get()

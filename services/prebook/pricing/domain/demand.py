@@ -4,15 +4,13 @@ A forecast instead of the current load makes the fare a function of the ride alo
 under every plan, so plans can be compared.
 """
 
-import math
 from datetime import datetime
 from hashlib import blake2b
 
 from prebook.contracts.ride import Place
+from prebook.contracts.zone import zone_of
 from prebook.pricing.domain.money import percent_of
 
-ZONES_PER_DEGREE = 50
-"""A zone is about 2 km from south to north."""
 HOURLY_SURCHARGE_PERCENT = (9, 7, 5, 3, 2, 4, 10, 22, 26, 16, 9, 8, 11, 12, 9, 12, 18, 27, 30, 25, 20, 17, 15, 12)
 """Surcharge of the busiest zone for each hour of the day, UTC."""
 
@@ -20,11 +18,6 @@ HOURLY_SURCHARGE_PERCENT = (9, 7, 5, 3, 2, 4, 10, 22, 26, 16, 9, 8, 11, 12, 9, 1
 def demand_percent(pickup: Place, at: datetime) -> int:
     """Demand surcharge in percent: the hour's surcharge in proportion to the zone's popularity. ``at`` is in UTC."""
     return percent_of(HOURLY_SURCHARGE_PERCENT[at.hour], popularity_percent(zone_of(pickup)))
-
-
-def zone_of(place: Place) -> tuple[int, int]:
-    """Zone of a place: cells north of the equator and east of Greenwich."""
-    return math.floor(place.lat * ZONES_PER_DEGREE), math.floor(place.lon * ZONES_PER_DEGREE)
 
 
 def popularity_percent(zone: tuple[int, int]) -> int:
