@@ -16,6 +16,8 @@ from prebook.lab.experiments.patterns.process_manager import PROCESS_MANAGER
 from prebook.lab.experiments.patterns.publish_subscribe import PUBLISH_SUBSCRIBE
 from prebook.lab.experiments.patterns.return_address import RETURN_ADDRESS
 from prebook.lab.experiments.patterns.wire_tap import WIRE_TAP
+from prebook.lab.experiments.pipes.pipes_and_filters import PIPES_AND_FILTERS
+from prebook.lab.experiments.pipes.push_rate import PUSH_RATE
 from prebook.lab.experiments.poison.registration import POISON
 from prebook.lab.experiments.trips.registration import TRIPS
 
@@ -29,6 +31,8 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     MESSAGE_EXPIRATION,
     GUARANTEED_DELIVERY,
     MESSAGE_HISTORY,
+    PIPES_AND_FILTERS,
+    PUSH_RATE,
     TRIPS,
     ORDER,
     EXACTLY_ONCE,
