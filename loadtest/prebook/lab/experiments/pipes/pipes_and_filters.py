@@ -140,7 +140,7 @@ async def _run_pipe(site: PatternSite, arrangement: str, size: PipeSize) -> Pipe
         if arrangement == KILLED:
             await ends.run_until(len(wanted) * site.random.uniform(0.2, 0.6))
         await ends.run_until_all_ended(names)
-    pace = None if arrangement == KILLED else _pace(spec, len(names) - len(unwanted))
+    pace = None if arrangement == KILLED else _pace(ends.spec, len(names) - len(unwanted))
     await site.publish(addresses.REDELIVER, queue, late, arrangement)
     return PipeRun(await ends.account(len(names) + len(late)), pace)
 
