@@ -19,6 +19,7 @@ from prebook.lab.experiments.patterns.process_manager import PROCESS_MANAGER, SA
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.return_address import ANSWERED, RETURN_ADDRESS
 from prebook.lab.experiments.patterns.size import NO_DUPLICATE, NO_LOSS
+from prebook.lab.experiments.pipes import pipes_and_filters, push_rate
 from prebook.lab.experiments.registry import EXPERIMENTS
 from prebook.lab.experiments.result import ExperimentResult, ExperimentStatus
 from prebook.lab.experiments.runner import PlannedRun, run_planned
@@ -49,6 +50,8 @@ SEEDED_RUNS = (
     SeededRun(message_expiration.MESSAGE_EXPIRATION, SeededDefect.LOSE, message_expiration.ACCOUNTED),
     SeededRun(GUARANTEED_DELIVERY, SeededDefect.LOSE, DELIVERED),
     SeededRun(MESSAGE_HISTORY, SeededDefect.LOSE, RECORDED),
+    SeededRun(pipes_and_filters.PIPES_AND_FILTERS, SeededDefect.LOSE, pipes_and_filters.ACCOUNTED),
+    SeededRun(push_rate.PUSH_RATE, SeededDefect.LOSE, push_rate.DELIVERED),
 )
 
 
