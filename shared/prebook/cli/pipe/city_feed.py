@@ -103,7 +103,7 @@ def enrich_with_ride(http: HttpClient, policy: AbsencePolicy) -> StageWork:
 
 
 async def _enrich(event: Envelope, enricher: Enricher[str, RideDetails | None]) -> StageVerdict[CityRide]:
-    """Raises Unreachable while booking is away and the policy is to wait."""
+    """Add the details of the ride. Raises Unreachable while booking is away and the policy is to wait."""
     confirmed = _confirmed(event)
     ride = CityRide(id=event.id, booking_id=confirmed.booking_id, fleet=confirmed.fleet, fare=confirmed.fare)
     try:
