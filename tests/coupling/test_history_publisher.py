@@ -30,10 +30,10 @@ async def test_every_publication_adds_a_hop_which_retries_dead_letters_and_repla
     await pricing.publish(addresses.PARKING, "pricing.requests.quote_fare", broker.published[-1])
     await operations.publish(addresses.REQUESTS, "quote_fare", marked_as_replay(broker.published[-1], "r1"))
     hops = (
-        "booking>prebook.requests",
-        "pricing>prebook.delay.200",
-        "pricing>prebook.parking",
-        "operations>prebook.requests",
+        "booking>requests",
+        "pricing>delay.200",
+        "pricing>parking",
+        "operations>requests",
     )
     recorded = [wire.headers[HISTORY_HEADER] for wire in broker.published]
     assert recorded == [";".join(hops[:number]) for number in range(1, 5)]
@@ -45,7 +45,7 @@ async def test_a_repeated_publication_of_a_stored_message_has_the_same_history()
     stored = encode(request())
     for _ in range(2):
         await relay.publish(addresses.REQUESTS, "quote_fare", stored)
-    assert [wire.headers[HISTORY_HEADER] for wire in broker.published] == ["booking>prebook.requests"] * 2
+    assert [wire.headers[HISTORY_HEADER] for wire in broker.published] == ["booking>requests"] * 2
     assert HISTORY_HEADER not in stored.headers
 
 

@@ -97,8 +97,8 @@ async def test_a_malformed_message_is_shown_edited_replayed_and_resolved(
     shown = await run_parking(suite, "show", str(dead_letter["id"]))
     assert (shown["summary"]["state"], shown["summary"]["times_parked"], len(shown["notes"])) == ("resolved", 2, 1)
     assert shown["payload"]["text"] == '{"pickup": 1}', "the original payload is kept"
-    hops = ["pricing>prebook.parking", "operations>prebook.requests", "pricing>prebook.parking"]
-    assert shown["headers"]["prebook-x-history"] == ";".join(hops)
+    hops = ["pricing>parking", "operations>requests", "pricing>parking"]
+    assert shown["headers"]["prebook-x-hops"] == ";".join(hops)
     assert all_in_state(await database.verify_bookings([booking_id]), "confirmed")
 
 

@@ -84,7 +84,7 @@ def test_two_deliveries_of_one_occurrence_have_the_same_identity(letter: DeadLet
 def test_delivery_headers_do_not_change_the_fingerprint() -> None:
     first = dead_letter()
     later = {**first.headers, "prebook-attempt": "2", "x-death": "[]", "prebook-x-cause": "other"}
-    later["prebook-x-history"] = "pricing>prebook.delay.200"
+    later["prebook-x-hops"] = "pricing>prebook.delay.200"
     assert fingerprint(replace(first, headers=later)) == fingerprint(first)
     for other in (
         dead_letter(body=b"{ }"),

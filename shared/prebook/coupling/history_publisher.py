@@ -7,6 +7,14 @@ from prebook.messaging.codec import WireMessage
 from prebook.messaging.headers import HISTORY_HEADER
 from prebook.patterns.message_history import hop, with_hop
 
+PREFIX = "prebook."
+"""Beginning of the names of all exchanges of the suite, which hops leave out: every message carries its hops."""
+
+
+def hop_of(component: str, exchange: str) -> str:
+    """Return the hop of a message that ``component`` publishes to ``exchange``."""
+    return hop(component, exchange.removeprefix(PREFIX))
+
 
 class HistoryPublisher(Publisher):
     """Adds the hop of ``component`` to the copy that it publishes.
@@ -23,6 +31,6 @@ class HistoryPublisher(Publisher):
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
     ) -> None:
         """Publish the message with its next hop. Raises what the publisher raises."""
-        history = with_hop(message.headers.get(HISTORY_HEADER, ""), hop(self._component, exchange))
+        history = with_hop(message.headers.get(HISTORY_HEADER, ""), hop_of(self._component, exchange))
         recorded = WireMessage({**message.headers, HISTORY_HEADER: history}, message.body)
         await self._publisher.publish(exchange, routing_key, recorded, expires_at=expires_at)

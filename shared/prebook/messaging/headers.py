@@ -47,7 +47,7 @@ STARTS_HEADER = "prebook-x-starts"
 """How often a message of the local route was taken up again after a lease without an outcome."""
 REPEATED_HEADER = "prebook-x-repeated"
 """Number of failed attempts to send a callback, in its repetitions."""
-HISTORY_HEADER = "prebook-x-history"
+HISTORY_HEADER = "prebook-x-hops"
 """Hops of the message over the broker (``patterns.message_history``); it stays with the message in every delivery."""
 DEAD_LETTER_HEADERS = frozenset(
     {

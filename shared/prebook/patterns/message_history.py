@@ -1,6 +1,6 @@
 """Message history: the hops of a message, as one text that travels with it.
 
-A hop is one publication: ``pricing>prebook.delay.200`` is pricing that publishes to that exchange. Hops are separated
+A hop is one publication: ``pricing>delay.200`` is pricing that publishes to that exchange. Hops are separated
 by semicolons, the oldest first; ``12+`` before them is the number of older hops that are no longer listed. Laws:
 
 - the count of hops grows by one with each hop, up to ``MAX_COUNTED_HOPS``;

@@ -259,7 +259,7 @@ class ServiceSettings(msgspec.Struct, kw_only=True):
         Literal["on", "off"],
         msgspec.Meta(
             description="on or off: whether each message that the service publishes names the hops that it has made, "
-            "in the header prebook-x-history"
+            "in the header prebook-x-hops"
         ),
     ] = "on"
     log_level: Annotated[

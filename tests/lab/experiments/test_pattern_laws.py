@@ -143,10 +143,10 @@ PUBLICATIONS = (
     tapped(addresses.REDELIVER, 1, "replay-1"),
 )
 HOPS = (
-    "lab>prebook.redeliver",
-    "matching>prebook.delay.240",
-    "matching>prebook.parking",
-    "operations>prebook.redeliver",
+    "lab>redeliver",
+    "matching>delay.240",
+    "matching>parking",
+    "operations>redeliver",
 )
 
 
@@ -154,7 +154,7 @@ HOPS = (
     ("recorded", "violated"),
     [
         (HOPS, []),
-        ((HOPS[0], "matching>prebook.delay.200", *HOPS[2:]), []),
+        ((HOPS[0], "matching>delay.200", *HOPS[2:]), []),
         (HOPS[1:], [RECORDED]),
         (HOPS[:-1], [RECORDED]),
         ((*HOPS, HOPS[-1]), [RECORDED]),

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import rich_click as click
 
-from prebook.coupling.history_publisher import HistoryPublisher
+from prebook.coupling.history_publisher import HistoryPublisher, hop_of
 from prebook.coupling.ports import Publisher
 from prebook.lab.experiments.experiment import (
     Experiment,
@@ -88,7 +88,7 @@ class UnboundedHistoryPublisher(Publisher):
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
     ) -> None:
         """Publish the message with one hop more. Raises what the publisher raises."""
-        hops = [*filter(None, [message.headers.get(HISTORY_HEADER)]), hop(self._component, exchange)]
+        hops = [*filter(None, [message.headers.get(HISTORY_HEADER)]), hop_of(self._component, exchange)]
         wire = WireMessage({**message.headers, HISTORY_HEADER: ";".join(hops)}, message.body)
         await self._publisher.publish(exchange, routing_key, wire, expires_at=expires_at)
 
@@ -212,7 +212,7 @@ def made_hops(tapped: Iterable[Publication]) -> Mapping[str, MadeHops]:
         sender = "operations" if is_replayed else "lab"
         publisher = sender if exchange == addresses.REDELIVER else SERVICE
         own = places.setdefault(wire.headers[CONVERSATION_ID_HEADER], {})
-        own.setdefault(place, set()).add(hop(publisher, exchange))
+        own.setdefault(place, set()).add(hop_of(publisher, exchange))
     return {name: tuple(frozenset(hops) for _, hops in sorted(own.items())) for name, own in places.items()}
 
 
