@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from prebook.cli.console import ConsoleSettings
+from prebook.cli.dispatch import SubscriberSettings
 from prebook.cli.serve import ServeSettings
 from prebook.cli.setup import SetupSettings
 from prebook.cli.suite_access import (
@@ -23,6 +24,7 @@ from prebook.cli.suite_access import (
 )
 from prebook.messaging.policy import FlowPolicy
 from prebook.runtime.settings import ServiceSettings
+from prebook.topology.ride_subscriptions import Desk, ExtraordinaryRides
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "settings.md"
@@ -233,11 +235,26 @@ def render_page() -> str:
             ),
             *_struct_section("`prebook archive`", ArchiveSettings, "shared/prebook/cli/suite_access.py"),
             *_struct_section("`prebook parking`", OperationsSettings, "shared/prebook/cli/suite_access.py"),
+            *_struct_section(
+                "`prebook dispatch take`",
+                SubscriberSettings,
+                "shared/prebook/cli/dispatch.py",
+                "Without it the command uses the suite that `prebook up` runs here.",
+            ),
             *_variable_section("`prebook up`, `demo`, `chaos` and other commands that start a suite", STACK_VARIABLES),
             *_variable_section("The lab: campaign, load, faults and bench", LAB_VARIABLES),
             *_variable_section("`docker compose`", COMPOSE_VARIABLES),
             *_variable_section("Tests", TEST_VARIABLES),
-            *_policy_section(),
+            *_table_section("flows.<flow>", "for every flow", FlowPolicy, "shared/prebook/messaging/policy.py"),
+            *_table_section(
+                "desks.<name>", "for each dispatch desk, if any", Desk, "shared/prebook/topology/ride_subscriptions.py"
+            ),
+            *_table_section(
+                "extraordinary_rides",
+                "or none",
+                ExtraordinaryRides,
+                "shared/prebook/topology/ride_subscriptions.py",
+            ),
         ]
     )
 
@@ -253,11 +270,11 @@ def _struct_section(
     yield ""
 
 
-def _policy_section() -> Iterator[str]:
-    yield "## `couplings.toml`: one table `[flows.<flow>]` for every flow\n"
-    yield "Source: `shared/prebook/messaging/policy.py`; the file that ships is `deploy/couplings.toml`.\n"
+def _table_section(name: str, number: str, struct: type[msgspec.Struct], source: str) -> Iterator[str]:
+    yield f"## `couplings.toml`: one table `[{name}]` {number}\n"
+    yield f"Source: `{source}`; the file that ships is `deploy/couplings.toml`.\n"
     yield from _table_head("key", "value")
-    for field in msgspec.structs.fields(FlowPolicy):
+    for field in msgspec.structs.fields(struct):
         yield _row(field.name, *_columns_of(field))
     yield ""
 

@@ -9,6 +9,7 @@ import pytest
 from prebook.booking import process
 from prebook.booking.domain.booking import IllegalTransition
 from prebook.booking.process import BookingTransition
+from prebook.contracts.distance import distance_m
 from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding
 from prebook.contracts.matching import FindDriver, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
@@ -54,7 +55,16 @@ def test_a_matched_driver_confirms_notifies_the_rider_and_emits_an_event() -> No
 
     assert [change.state for change in transition.booking.history] == ["requested", "priced", "matched", "confirmed"]
     assert event_bodies(transition) == (
-        BookingConfirmed(booking_id="bk_1", fleet="ada", driver="grace", fare=QUOTED.fare),
+        BookingConfirmed(
+            booking_id="bk_1",
+            fleet="ada",
+            driver="grace",
+            fare=QUOTED.fare,
+            vehicle_class=BOOKING.ride.vehicle_class,
+            pickup_at=BOOKING.ride.pickup_at,
+            zone="52.5,13.4",
+            distance_m=distance_m(BOOKING.ride.pickup, BOOKING.ride.dropoff),
+        ),
     )
     (notify,) = transition.requests
     assert isinstance(notify.body, NotifyRider)

@@ -21,7 +21,7 @@ from prebook.booking.domain.notification_attempts import (
     follow_up,
     notify_request,
 )
-from prebook.contracts.distance import ride_minutes
+from prebook.contracts.distance import distance_m, ride_minutes
 from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding, LegSettled, ReportDue
 from prebook.contracts.matching import DriverMatched, DriverReply, FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
@@ -29,6 +29,7 @@ from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
 from prebook.contracts.pricing import FareQuoted, FareRefused, FareReply, QuoteFare
 from prebook.contracts.ride import BookingState, Driver
 from prebook.contracts.trip import LegOutcome
+from prebook.contracts.zone import dispatch_zone
 from prebook.flows import (
     BOOKING_CONFIRMED,
     BOOKING_ENDED,
@@ -200,7 +201,17 @@ def _confirm(booking: Booking, now: datetime, db_now: datetime) -> BookingTransi
         return _end(booking, BookingState.EXPIRED, QUOTE_EXPIRED, now)
     if db_now > booking.ride.pickup_at:
         return _end(booking, BookingState.EXPIRED, PICKUP_PASSED, now)
-    event = BookingConfirmed(booking_id=booking.id, fleet=driver.fleet, driver=driver.id, fare=quote.fare)
+    ride = booking.ride
+    event = BookingConfirmed(
+        booking_id=booking.id,
+        fleet=driver.fleet,
+        driver=driver.id,
+        fare=quote.fare,
+        vehicle_class=ride.vehicle_class,
+        pickup_at=ride.pickup_at,
+        zone=dispatch_zone(ride.pickup),
+        distance_m=distance_m(ride.pickup, ride.dropoff),
+    )
     return _settle(booking.confirmed(now), BOOKING_CONFIRMED.new_event(event))
 
 

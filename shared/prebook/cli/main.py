@@ -17,6 +17,7 @@ BUILT_IN_COMMANDS = {
     "ledger": "prebook.cli.ledger:ledger",
     "parking": "prebook.cli.parking.command:parking",
     "outbox": "prebook.cli.outbox:outbox",
+    "dispatch": "prebook.cli.dispatch:dispatch",
     "archive": "prebook.cli.archive:archive",
     "pipe": "prebook.cli.pipe.command:pipe",
     "ordering": "prebook.cli.ordering:ordering",

@@ -10,12 +10,12 @@ import rich_click as click
 
 from prebook.devstack.command_line import examples
 from prebook.devstack.key_ring import generate_key_ring
+from prebook.devstack.service_environment import read_subscribers
 from prebook.devstack.supervisor.control_api import token_digest
 from prebook.devstack.terminal import echo
 from prebook.flows import CONSOLE, PROCESSES
 from prebook.messaging.addresses import ARCHIVE_READER, VHOST, broker_user
 from prebook.patterns.signature import generate_secret
-from prebook.topology.access import ACCOUNTS
 
 BROKER_ADMIN = "admin"
 SECRETS_GID = 10000
@@ -55,7 +55,8 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
     """Generate all passwords; return text, owner and mode of each file, by its path."""
     database_admin_password = _generate_password()
     broker_admin_password = _generate_password()
-    passwords = {account: _generate_password() for account in ACCOUNTS}
+    readers = (ARCHIVE_READER, *read_subscribers())
+    passwords = {account: _generate_password() for account in (*PROCESSES, *readers)}
     key_ring = generate_key_ring(rider_callbacks=(generate_secret(),))
     owners = {CONSOLE: CONSOLE_UID, **{service: uid for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID)}}
     files: dict[str, tuple[str, int, int]] = {
@@ -81,11 +82,10 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
             OWNER_ONLY_MODE,
         ),
         f"console/{CONSOLE}_control_token": (_generate_password(), CONSOLE_UID, OWNER_ONLY_MODE),
-        f"{ARCHIVE_READER}/amqp_url": (
-            _amqp_url(ARCHIVE_READER, passwords[ARCHIVE_READER], broker_host),
-            CONSOLE_UID,
-            OWNER_ONLY_MODE,
-        ),
+        **{
+            f"{reader}/amqp_url": (_amqp_url(reader, passwords[reader], broker_host), CONSOLE_UID, OWNER_ONLY_MODE)
+            for reader in readers
+        },
     }
     for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):
         password = passwords[service]

@@ -114,7 +114,7 @@ class ArchiveAccess:
 
 def find_broker() -> ManagementClient:
     """Return a client of the management API. Raises UserError if no broker is configured and no suite is running."""
-    if _is_set("PREBOOK_MANAGEMENT_URL"):
+    if is_set("PREBOOK_MANAGEMENT_URL"):
         given = read_settings(BrokerSettings)
         return ManagementClient(given.management_url, given.management_user, given.management_password)
     try:
@@ -130,7 +130,7 @@ async def connect_database() -> AsyncIterator["asyncpg.Connection[asyncpg.Record
     """Open an administrator's connection until the block ends. Raises UserError if the database is unreachable."""
     url = (
         read_settings(DatabaseSettings).database_url
-        if _is_set("PREBOOK_DATABASE_URL")
+        if is_set("PREBOOK_DATABASE_URL")
         else read_suite_state(paths.home_dir()).database_url
     )
     try:
@@ -149,7 +149,7 @@ async def connect_database() -> AsyncIterator["asyncpg.Connection[asyncpg.Record
 
 def find_archive() -> ArchiveAccess:
     """Return the configured archive, or that of the running suite. Raises UserError if there is neither."""
-    if _is_set("PREBOOK_ARCHIVE_URL"):
+    if is_set("PREBOOK_ARCHIVE_URL"):
         given = read_settings(ArchiveSettings)
         return ArchiveAccess(given.archive_url, _given_internal_urls(SERVICES), given.console_secrets)
     suite = read_suite_state(paths.home_dir())
@@ -166,7 +166,7 @@ def find_services() -> ServicesAccess:
 
 def are_services_configured() -> bool:
     """Return whether PREBOOK_* variables name the services, as in a container of the console."""
-    return _is_set("PREBOOK_CONSOLE_SECRETS")
+    return is_set("PREBOOK_CONSOLE_SECRETS")
 
 
 def archive_unreadable(error: Unreachable) -> UserError:
@@ -177,7 +177,7 @@ def archive_unreadable(error: Unreachable) -> UserError:
 
 def find_operations() -> OperationsAccess:
     """Return the configured operations service, or that of the running suite. Raises UserError if there is neither."""
-    if _is_set("PREBOOK_OPERATOR_TOKEN"):
+    if is_set("PREBOOK_OPERATOR_TOKEN"):
         given = read_settings(OperationsSettings)
         return OperationsAccess(given.url_operations.rstrip("/"), given.operator_token)
     suite = read_suite_state(paths.home_dir())
@@ -205,5 +205,6 @@ def _given_internal_urls(services: Iterable[str]) -> dict[str, str]:
     return {service: url for service, url in urls.items() if url}
 
 
-def _is_set(variable: str) -> bool:
+def is_set(variable: str) -> bool:
+    """Return whether a variable, or the one that names a file with its value, is set."""
     return bool({variable, f"{variable}_FILE"} & os.environ.keys())

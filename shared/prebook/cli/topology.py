@@ -28,6 +28,8 @@ from prebook.topology.asyncapi import asyncapi_document
 from prebook.topology.check import Difference, differences
 from prebook.topology.diagrams import mermaid_diagram, svg_diagram
 from prebook.topology.model import plan_topology, suite_topology
+from prebook.topology.ride_subscriptions import RideSubscriptions, read_ride_subscriptions
+from prebook.topology.values import Topology
 
 T = TypeVar("T")
 EXIT_IN_SYNC = 0
@@ -43,7 +45,7 @@ policies_option = click.option(
     envvar="PREBOOK_COUPLINGS",
     default=couplings_file,
     show_default="deploy/couplings.toml",
-    help="File with the plan and the policy of every flow.",
+    help="File with the plan, the policy of every flow, and the subscriptions to confirmed rides.",
 )
 output_option = click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write to. [default: stdout]"
@@ -86,7 +88,10 @@ def draw(
 ) -> None:
     """Draw data flow (direction of the arrows) and control flow (solid: pushed, dashed: pulled)."""
     plan = dict.fromkeys(FLOWS, Coupling(coupling)) if coupling else default_plan(load_policies(policies_path))
-    model = plan_topology(plan, [FLOWS[name] for name in flow_names], ()) if flow_names else plan_topology(plan)
+    if flow_names:
+        model = plan_topology(plan, [FLOWS[name] for name in flow_names], ())
+    else:
+        model = plan_topology(plan, subscriptions=load_subscriptions(policies_path))
     title = f"Every flow as {coupling}" if coupling else "Prebook's plan"
     drawing = (
         mermaid_diagram(model) if drawing_format == "mermaid" else svg_diagram(model, title=title, subtitle=SUBTITLE)
@@ -101,7 +106,7 @@ def draw(
 @click.option("--json", is_flag=True, expose_value=False, help="Accepted for uniformity; the output always is JSON.")
 def asyncapi(policies_path: Path, output: Path | None) -> None:
     """Write the AsyncAPI 3.0 document of every message on the broker."""
-    document = asyncapi_document(suite_topology(retry_delays_s(load_policies(policies_path))))
+    document = asyncapi_document(_load_model(policies_path))
     _write_output(json.dumps(document, indent=2) + "\n", output)
 
 
@@ -117,7 +122,7 @@ def asyncapi(policies_path: Path, output: Path | None) -> None:
 @json_option()
 def declare(passwords_path: Path | None, policies_path: Path, as_json: bool) -> None:
     """Create what the broker lacks, and change what may be changed. Removes nothing."""
-    model = suite_topology(retry_delays_s(load_policies(policies_path)))
+    model = _load_model(policies_path)
     passwords = _read_passwords(passwords_path)
     steps: list[str] = []
 
@@ -138,7 +143,7 @@ def diff(policies_path: Path, as_json: bool) -> None:
 
     The queue of `prebook pipe` belongs to the model while it exists.
     """
-    model = suite_topology(retry_delays_s(load_policies(policies_path)))
+    model = _load_model(policies_path)
 
     async def compare(broker: ManagementClient) -> list[Difference]:
         live = await broker.read_live_broker()
@@ -177,6 +182,19 @@ def load_policies(path: Path) -> Policies:
         return read_policies(path)
     except InvalidPolicies as error:
         raise click.UsageError(f"{error}; name the file with --policies") from error
+
+
+def load_subscriptions(path: Path) -> RideSubscriptions:
+    """Read the subscriptions to confirmed rides from ``path``. Raises click.UsageError if they are invalid."""
+    try:
+        return read_ride_subscriptions(path)
+    except InvalidPolicies as error:
+        raise click.UsageError(f"{error}; name the file with --policies") from error
+
+
+def _load_model(path: Path) -> Topology:
+    """Return the topology of a suite with the policies and subscriptions of ``path``. Raises click.UsageError."""
+    return suite_topology(retry_delays_s(load_policies(path)), subscriptions=load_subscriptions(path))
 
 
 def _read_passwords(path: Path | None) -> Mapping[str, str]:

@@ -4,17 +4,24 @@ from datetime import datetime
 from enum import StrEnum
 
 from prebook.contracts.message import Message
-from prebook.contracts.ride import Money
+from prebook.contracts.ride import Money, VehicleClass
 from prebook.contracts.trip import LegOutcome, TripCompletion, TripState
 
 
 class BookingConfirmed(Message, frozen=True, kw_only=True):
-    """A booking has a driver and a valid fare."""
+    """A booking has a driver and a valid fare. Of the places of its ride, the event has the pickup's zone only."""
 
     booking_id: str
     fleet: str
     driver: str
     fare: Money
+    vehicle_class: VehicleClass
+    pickup_at: datetime
+    """Start of the ride, in UTC."""
+    zone: str
+    """Zone of the pickup (``dispatch_zone``)."""
+    distance_m: int
+    """Distance from pickup to drop-off along the great circle, in metres."""
 
 
 class BookingEnding(StrEnum):

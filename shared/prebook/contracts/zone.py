@@ -6,6 +6,9 @@ from prebook.contracts.ride import Place
 
 ZONES_PER_DEGREE = 50
 """A zone is about 2 km from south to north."""
+DISPATCH_ZONES_PER_DEGREE = 10
+"""A dispatch zone is about 11 km from south to north: an operator lists the zones of a dispatch desk."""
+DISPATCH_ZONE_PATTERN = r"^-?\d{1,2}\.\d,-?\d{1,3}\.\d$"
 
 
 def zone_of(place: Place) -> tuple[int, int]:
@@ -17,3 +20,12 @@ def zone_name(place: Place) -> str:
     """Name of the zone of a place, such as ``2625:670``."""
     north, east = zone_of(place)
     return f"{north}:{east}"
+
+
+def dispatch_zone(place: Place) -> str:
+    """Return the dispatch zone of a place: latitude and longitude of its south-west corner, as in ``52.5,13.4``."""
+    return f"{_corner(place.lat)},{_corner(place.lon)}"
+
+
+def _corner(degrees: float) -> str:
+    return f"{math.floor(degrees * DISPATCH_ZONES_PER_DEGREE) / DISPATCH_ZONES_PER_DEGREE:.1f}"

@@ -19,11 +19,13 @@ from prebook.devstack.stack import Stack
 from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.supervisor.contract import ProcessSpec
 from prebook.flows import CONSOLE, PROCESSES, SERVICES
-from prebook.messaging.addresses import ARCHIVE_READER, VHOST, broker_user
+from prebook.messaging.addresses import VHOST, broker_user
+from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import read_policies
 from prebook.patterns.signature import generate_secret
 from prebook.runtime import paths
 from prebook.topology.access import ACCOUNTS
+from prebook.topology.ride_subscriptions import read_ride_subscriptions
 
 ADMIN_SETTINGS = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
 """Administrators' access: no service gets it."""
@@ -38,8 +40,16 @@ RIDER_CALLBACK_SECRETS = "PREBOOK_RIDER_CALLBACK_SECRETS"
 
 
 def generate_passwords() -> dict[str, str]:
-    """Generate a random password for each service and for the archive reader, for this run only."""
-    return {account: secrets.token_urlsafe(24) for account in ACCOUNTS}
+    """Generate a random password for each account at the broker, for this run only. Raises UserError."""
+    return {account: secrets.token_urlsafe(24) for account in (*ACCOUNTS, *read_subscribers())}
+
+
+def read_subscribers() -> tuple[str, ...]:
+    """Return the accounts of the subscribers to confirmed rides. Raises UserError if they are wrongly configured."""
+    try:
+        return tuple(read_ride_subscriptions(paths.couplings_file()).queues)
+    except InvalidPolicies as error:
+        raise UserError(str(error), f"correct {paths.couplings_file()}") from error
 
 
 def read_broker_nodes(env: Mapping[str, str]) -> int:
@@ -207,11 +217,9 @@ def _flow_limits() -> str:
     return json.dumps(limits)
 
 
-def archive_url(options: SuiteOptions, stack: Stack) -> str:
-    """Return the URL of the broker with the account that reads the archive."""
-    return _with_credentials(
-        stack.broker.amqp_url, broker_user(ARCHIVE_READER), options.passwords[ARCHIVE_READER], path=f"/{VHOST}"
-    )
+def reader_url(account: str, options: SuiteOptions, stack: Stack) -> str:
+    """Return the URL of the broker with an account that is no service: the archive reader or a subscriber."""
+    return _with_credentials(stack.broker.amqp_url, broker_user(account), options.passwords[account], path=f"/{VHOST}")
 
 
 def _service_environment(service: str, options: SuiteOptions, stack: Stack, proxies: Proxies) -> dict[str, str]:

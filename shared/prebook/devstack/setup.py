@@ -21,6 +21,7 @@ from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
 from prebook.runtime import paths
 from prebook.topology.model import suite_topology
+from prebook.topology.ride_subscriptions import read_ride_subscriptions
 
 MIGRATION_TIMEOUT_S = 120.0
 DECLARE_TIMEOUT_S = 120.0
@@ -87,7 +88,9 @@ async def _migrate(access: AdminAccess, log_file: Path) -> None:
 async def _declare(access: AdminAccess) -> None:
     remedy = "correct PREBOOK_MANAGEMENT_URL, or the administrator's name and password; `prebook doctor` checks them"
     try:
-        topology = suite_topology(retry_delays_s(read_policies(paths.couplings_file())))
+        couplings = paths.couplings_file()
+        subscriptions = read_ride_subscriptions(couplings)
+        topology = suite_topology(retry_delays_s(read_policies(couplings)), subscriptions=subscriptions)
         async with (
             asyncio.timeout(DECLARE_TIMEOUT_S),
             ManagementClient(access.management_url, access.management_user, access.management_password) as broker,

@@ -13,9 +13,10 @@ from prebook.devstack.proxies.proxy import open_proxies
 from prebook.devstack.servers import Log
 from prebook.devstack.service_environment import (
     SuiteOptions,
-    archive_url,
     process_specs,
     proxy_upstreams,
+    read_subscribers,
+    reader_url,
     secrets_dir,
     write_secrets,
 )
@@ -25,6 +26,7 @@ from prebook.devstack.suite_state import SuiteState, lock_home, write_suite_stat
 from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api, token_digest
 from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
 from prebook.devstack.supervisor.supervisor import Supervisor
+from prebook.messaging.addresses import ARCHIVE_READER
 
 READY_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.5
@@ -92,7 +94,8 @@ def _suite_state(stack: Stack, options: SuiteOptions, log_dir: Path) -> SuiteSta
         management_user=broker.user,
         management_password=broker.password,
         amqp_url=broker.amqp_url,
-        archive_url=archive_url(options, stack),
+        archive_url=reader_url(ARCHIVE_READER, options, stack),
+        subscriber_urls={account: reader_url(account, options, stack) for account in read_subscribers()},
         database_url=database.url,
         signing_secrets=dict(options.keys.signing),
         secrets_dir=str(secrets_dir(stack)),

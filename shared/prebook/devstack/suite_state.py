@@ -39,6 +39,8 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     """URL with an administrator's credentials, like ``database_url``."""
     archive_url: str
     """The broker, with the credentials of the archive reader."""
+    subscriber_urls: dict[str, str]
+    """The broker, with the credentials of each subscriber to confirmed rides."""
     database_url: str
     signing_secrets: dict[str, tuple[str, ...]]
     """Active secrets by which each service, and the console, signs its calls to services."""

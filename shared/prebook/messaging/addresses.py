@@ -18,6 +18,10 @@ ARCHIVE_QUEUE = "prebook.archive"
 """Stream of all archived messages. It also takes events without a subscriber, which would otherwise be unroutable."""
 ARCHIVE_READER = "archive_reader"
 """Broker account that reads the archive and publishes its messages to a chosen queue. Not a service."""
+DISPATCH = "prebook.dispatch"
+"""Exchange that routes confirmed rides to dispatch desks, if there are any."""
+EXTRAORDINARY_RIDES = "prebook.extraordinary_rides"
+"""Exchange and queue of the confirmed rides that pass the filter of that name, if it is configured."""
 VHOST = "prebook"
 
 
@@ -87,6 +91,16 @@ def unpartitioned(group: str) -> str:
 def belongs_to(queue: str, address: str) -> bool:
     """Return whether ``queue`` is the queue with this address or a partition of the group with this address."""
     return queue == address or queue.rpartition(".")[0] == address
+
+
+def desk_queue(desk: str) -> str:
+    """Queue of a dispatch desk."""
+    return f"{DISPATCH}.{desk}"
+
+
+def unroutable(exchange: str) -> str:
+    """Exchange and queue of the messages that an exchange cannot route: its alternate exchange."""
+    return f"{exchange}.unroutable"
 
 
 def broker_user(service: str) -> str:

@@ -36,6 +36,7 @@ from prebook.messaging.headers import (
     UNDECODABLE_HEADER,
 )
 from prebook.messaging.plan_header import decode_plan, encode_plan
+from prebook.messaging.routing_headers import routing_headers
 from prebook.patterns.message_groups import hash_slot
 from prebook.patterns.trace import TraceContext
 
@@ -138,6 +139,7 @@ def _encode(envelope: Envelope) -> WireMessage:
         PLAN_HEADER: encode_plan(envelope.plan),
         ATTEMPT_HEADER: str(envelope.attempt),
         **_optional_headers(envelope),
+        **routing_headers(envelope.body),
         **envelope.extra,
     }
     return WireMessage(headers, _ENCODER.encode(envelope.body))

@@ -22,6 +22,11 @@ ATTEMPT_HEADER = "prebook-attempt"
 HASH_SLOT_HEADER = "prebook-hash-slot"
 """Hash slot of the partition key: a message group binds each of its partitions to some of the slots."""
 
+VEHICLE_CLASS_HEADER = "prebook-vehicle-class"
+ZONE_HEADER = "prebook-zone"
+FARE_BAND_HEADER = "prebook-fare-band"
+DISTANCE_BAND_HEADER = "prebook-distance-band"
+
 EXTENSION_PREFIX = "prebook-x-"
 CAUSE_HEADER = "prebook-x-cause"
 """Machine-readable code for why the message was dead-lettered."""

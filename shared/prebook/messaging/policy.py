@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -76,7 +76,11 @@ Policies = Mapping[str, FlowPolicy]
 
 
 class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
+    """``topology.ride_subscriptions`` reads the tables other than ``flows``."""
+
     flows: dict[str, FlowPolicy]
+    desks: Any = None
+    extraordinary_rides: Any = None
 
 
 def read_policies(path: Path) -> dict[str, FlowPolicy]:

@@ -119,6 +119,11 @@ class ManagementClient:
         """Return how many nodes of the cluster run."""
         return sum(node.get("running", False) for node in await self._get("nodes", list))
 
+    async def count_messages(self) -> dict[str, int]:
+        """Return the number of messages of each queue of the virtual host, a few seconds old."""
+        queues = await self._get(f"queues/{self._vhost_path}", list)
+        return {queue["name"]: queue.get("messages", 0) for queue in queues}
+
     async def check_listener(self, port: int) -> None:
         """Raise BrokerRefused unless a listener of the node is open at ``port``."""
         await self._get(f"health/checks/port-listener/{port}", dict)

@@ -1,12 +1,14 @@
 """AsyncAPI 3.0 document of the messages on the broker, derived from the topology and the contracts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Coupling
+from prebook.contracts.ride import VehicleClass
 from prebook.flows import EVENT_TYPES, FLOWS, SERVICES
 from prebook.messaging import addresses
 from prebook.messaging.codec import BODY_TYPES, SAFE_ID, ce_type
@@ -14,7 +16,9 @@ from prebook.messaging.envelope import MessageKind
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
     CONVERSATION_ID_HEADER,
+    DISTANCE_BAND_HEADER,
     EXPIRES_AT_HEADER,
+    FARE_BAND_HEADER,
     FLOW_HEADER,
     HASH_SLOT_HEADER,
     HISTORY_HEADER,
@@ -27,15 +31,26 @@ from prebook.messaging.headers import (
     SPEC_VERSION_HEADER,
     TIME_HEADER,
     TYPE_HEADER,
+    VEHICLE_CLASS_HEADER,
+    ZONE_HEADER,
 )
+from prebook.messaging.routing_headers import DISTANCE_BOUNDS_M, FARE_BOUNDS_CENTS
 from prebook.patterns.message_groups import HASH_SLOTS
 from prebook.patterns.message_history import MAX_HISTORY_CHARS
 from prebook.patterns.trace import TRACEPARENT_HEADER, TRACESTATE_HEADER
-from prebook.topology.values import Binding, Grant, Queue, Topology
+from prebook.topology.archive import ARCHIVE_STREAM
+from prebook.topology.values import Grant, Queue, Topology
 
 _ID_SCHEMA = {"type": "string", "pattern": "^" + SAFE_ID.pattern.removesuffix(r"\Z") + "$"}
 _TIME_SCHEMA = {"type": "string", "format": "date-time"}
 _PLAN_PATTERN = ",".join(f"{flow}=({'|'.join(coupling.value for coupling in Coupling)})" for flow in FLOWS)
+
+
+def _band_schema(number: str, bounds: Sequence[int], unit: str) -> dict[str, Any]:
+    """Return the schema of the header with the band of a number of a confirmed ride."""
+    described = f"How many of these {unit} the {number} of a confirmed ride reaches: {', '.join(map(str, bounds))}."
+    return {"enum": [str(reached) for reached in range(len(bounds) + 1)], "description": described}
+
 
 HEADERS_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -83,6 +98,10 @@ HEADERS_SCHEMA: dict[str, Any] = {
             **_TIME_SCHEMA,
             "description": "Deadline of the request; no caller waits for the reply after it.",
         },
+        VEHICLE_CLASS_HEADER: {"enum": [each.value for each in VehicleClass], "description": "Of a confirmed ride."},
+        ZONE_HEADER: {"type": "string", "description": "Zone of the pickup of a confirmed ride."},
+        FARE_BAND_HEADER: _band_schema("fare", FARE_BOUNDS_CENTS, "cents"),
+        DISTANCE_BAND_HEADER: _band_schema("distance", DISTANCE_BOUNDS_M, "metres"),
         HISTORY_HEADER: {
             "type": "string",
             "maxLength": MAX_HISTORY_CHARS,
@@ -104,7 +123,7 @@ MESSAGE_EXCHANGES = (addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS)
 def asyncapi_document(topology: Topology) -> Json:
     """Return the document. Channels are routing keys to send to and queues to receive from."""
     sent = sorted(g for g in topology.grants if g.exchange in MESSAGE_EXCHANGES and g.account in SERVICES)
-    consumed = [queue for queue in topology.logical_queues() if queue.consumer in SERVICES]
+    consumed = [*(q for q in topology.logical_queues() if q.consumer in SERVICES), *_subscriber_queues(topology)]
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -127,6 +146,13 @@ def asyncapi_document(topology: Topology) -> Json:
         },
         "components": _components(),
     }
+
+
+def _subscriber_queues(topology: Topology) -> list[Queue]:
+    """Return the queues of the subscribers to confirmed rides, with their accounts as consumers."""
+    accounts = {grant.queue: grant.account for grant in topology.read_grants if grant.queue != ARCHIVE_STREAM.name}
+    own = (queue for queue in topology.queues if queue.name in accounts)
+    return sorted(replace(queue, consumer=accounts[queue.name]) for queue in own)
 
 
 def message_types(exchange: str, routing_key: str) -> tuple[type[Message], ...]:
@@ -167,7 +193,7 @@ def _queue_channel(queue: Queue, topology: Topology) -> Json:
         "address": name,
         **_partition_parameters(topology.partition_count(queue.partitioned_queue)),
         "description": f"Bounded queue of {queue.consumer}; messages that fail too often are parked.",
-        "messages": _messages(_received_types(queue, topology.bindings)),
+        "messages": _messages(_received_types(queue, topology)),
         "bindings": {"amqp": {"is": "queue", "queue": {"name": name, **common}, "bindingVersion": "0.3.0"}},
     }
 
@@ -180,9 +206,21 @@ def _partition_parameters(partitions: int) -> Json:
     return {"parameters": {"partition": {"enum": [str(n) for n in range(partitions)], "description": described}}}
 
 
-def _received_types(queue: Queue, bindings: Iterable[Binding]) -> list[type[Message]]:
-    keys = {(bound.exchange, bound.routing_key) for bound in bindings if bound.destination == queue.address}
+def _received_types(queue: Queue, topology: Topology) -> list[type[Message]]:
+    keys = set(_keys_leading_to(queue.address, topology))
     return sorted({body for exchange, key in keys for body in message_types(exchange, key)}, key=ce_type)
+
+
+def _keys_leading_to(destination: str, topology: Topology) -> Iterator[tuple[str, str]]:
+    """Yield exchange and routing key of the messages that reach a queue or exchange, also by other exchanges."""
+    for bound in topology.bindings:
+        if bound.destination == destination:
+            yield bound.exchange, bound.routing_key
+            if bound.exchange not in (*MESSAGE_EXCHANGES, destination):
+                yield from _keys_leading_to(bound.exchange, topology)
+    for exchange in topology.exchanges:
+        if dict(exchange.arguments).get("alternate-exchange") == destination:
+            yield from _keys_leading_to(exchange.name, topology)
 
 
 def _send_operation(grant: Grant) -> tuple[str, Json]:

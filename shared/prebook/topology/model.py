@@ -11,6 +11,11 @@ from prebook.messaging.envelope import MessageKind
 from prebook.topology.archive import ARCHIVE_STREAM, archive_topology
 from prebook.topology.partitions import partitioned_topology
 from prebook.topology.retry_and_dead_letter import with_retry_and_parking
+from prebook.topology.ride_subscriptions import (
+    NO_SUBSCRIPTIONS,
+    RideSubscriptions,
+    ride_subscriptions_topology,
+)
 from prebook.topology.values import Arrow, Binding, Exchange, Grant, Leg, MessageGrant, Queue, Topology
 
 Flows = Iterable[Flow[Any, Any]]
@@ -18,18 +23,34 @@ EventTypes = Iterable[EventType[Any]]
 
 
 def suite_topology(
-    delays_s: Iterable[float], flows: Flows = ALL_FLOWS, event_types: EventTypes = EVENT_TYPES
+    delays_s: Iterable[float],
+    flows: Flows = ALL_FLOWS,
+    event_types: EventTypes = EVENT_TYPES,
+    subscriptions: RideSubscriptions = NO_SUBSCRIPTIONS,
 ) -> Topology:
     """Return the topology of a running suite: all couplings of all flows. ``delays_s``: seconds of the retry ladder."""
     parts = [plan(flow) for flow in flows for plan in COUPLING_TOPOLOGIES.values()]
     base = union([*parts, *(event_topology(event_type) for event_type in event_types)])
-    return with_retry_and_parking(base, delays_s) | archive_topology(base) | _partner_replies(flows)
+    return union(
+        (
+            with_retry_and_parking(base, delays_s),
+            archive_topology(base),
+            ride_subscriptions_topology(subscriptions),
+            _partner_replies(flows),
+        )
+    )
 
 
-def plan_topology(plan: Plan, flows: Flows = ALL_FLOWS, event_types: EventTypes = EVENT_TYPES) -> Topology:
+def plan_topology(
+    plan: Plan,
+    flows: Flows = ALL_FLOWS,
+    event_types: EventTypes = EVENT_TYPES,
+    subscriptions: RideSubscriptions = NO_SUBSCRIPTIONS,
+) -> Topology:
     """Return the part of the topology that one plan uses, for its diagram."""
     parts = [COUPLING_TOPOLOGIES[plan[flow.name]](flow) for flow in flows]
-    return union([*parts, *(event_topology(event_type) for event_type in event_types)])
+    events = (event_topology(event_type) for event_type in event_types)
+    return union([*parts, *events, ride_subscriptions_topology(subscriptions)])
 
 
 def _partner_replies(flows: Flows) -> Topology:

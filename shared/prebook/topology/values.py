@@ -107,7 +107,7 @@ class MessageGrant:
 
 @dataclass(frozen=True, order=True)
 class ReadGrant:
-    """Permission of ``account`` to read a stream, which removes no message."""
+    """Permission of ``account`` to consume a queue that belongs to no service: the archive or a subscriber's."""
 
     account: str
     queue: str

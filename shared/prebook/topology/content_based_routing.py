@@ -1,0 +1,75 @@
+"""Content-based routers and message filters on the broker: headers exchanges between an exchange and queues.
+
+No process takes part: the sender describes its messages by headers (``messaging.routing_headers``), and the broker
+compares them. Source: EIP, Content-Based Router and Message Filter; RabbitMQ, "Headers Exchange" and "Alternate
+Exchanges".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prebook.messaging import addresses
+from prebook.patterns.content_based_router import ContentBasedRouter, Route
+from prebook.patterns.message_filter import MessageFilter
+from prebook.topology.values import Binding, Exchange, Queue, Topology, arguments
+
+
+@dataclass(frozen=True)
+class Inlet:
+    """Exchange and routing key of the messages to be routed."""
+
+    exchange: str
+    routing_key: str
+
+
+def router_topology(exchange: str, router: ContentBasedRouter, inlet: Inlet) -> Topology:
+    """Return a router whose routes end in the queues ``<exchange>.<route>``.
+
+    What is unroutable is kept in the queue ``<exchange>.unroutable``.
+    """
+    unroutable = addresses.unroutable(exchange)
+    topology = _headers_exchange(exchange, inlet, alternate_exchange=unroutable) | Topology(
+        exchanges=frozenset({Exchange(unroutable, internal=True)}),
+        queues=frozenset({Queue(unroutable)}),
+        bindings=frozenset({Binding(unroutable, "#", unroutable)}),
+    )
+    for route in router.routes:
+        topology |= route_topology(exchange, route)
+    return topology
+
+
+def route_topology(exchange: str, route: Route) -> Topology:
+    """Return a route's queue, with a binding for each combination of values that the route takes."""
+    queue = f"{exchange}.{route.name}"
+    return Topology(
+        queues=frozenset({Queue(queue)}),
+        bindings=frozenset(_header_binding(exchange, queue, values) for values in route.combinations()),
+    )
+
+
+def filter_topology(
+    exchange: str, message_filter: MessageFilter, inlet: Inlet, *, alternate_exchange: str = ""
+) -> Topology:
+    """Return a filter whose queue has the name of its exchange.
+
+    ``alternate_exchange`` gets what does not pass; without one, the broker drops it.
+    """
+    return _headers_exchange(exchange, inlet, alternate_exchange=alternate_exchange) | Topology(
+        queues=frozenset({Queue(exchange)}),
+        bindings=frozenset(
+            _header_binding(exchange, exchange, {name: value}) for name, value in message_filter.criteria()
+        ),
+    )
+
+
+def _headers_exchange(exchange: str, inlet: Inlet, *, alternate_exchange: str = "") -> Topology:
+    alternate = arguments(alternate_exchange=alternate_exchange) if alternate_exchange else ()
+    router = Exchange(exchange, "headers", arguments=alternate, internal=True)
+    return Topology(
+        exchanges=frozenset({Exchange(inlet.exchange), router}),
+        bindings=frozenset({Binding(inlet.exchange, inlet.routing_key, exchange, to_exchange=True)}),
+    )
+
+
+def _header_binding(exchange: str, queue: str, values: Mapping[str, str]) -> Binding:
+    return Binding(exchange, "", queue, tuple(sorted({"x-match": "all", **values}.items())))
