@@ -10,7 +10,13 @@ import pytest
 
 from prebook.lab.experiments.experiment import Experiment
 from prebook.lab.experiments.law import LawVerdict
-from prebook.lab.experiments.patterns import message_expiration, publish_subscribe, wire_tap
+from prebook.lab.experiments.patterns import (
+    content_based_router,
+    message_expiration,
+    message_filter,
+    publish_subscribe,
+    wire_tap,
+)
 from prebook.lab.experiments.patterns.competing_consumers import COMPETING_CONSUMERS
 from prebook.lab.experiments.patterns.guaranteed_delivery import DELIVERED, GUARANTEED_DELIVERY
 from prebook.lab.experiments.patterns.idempotent_receiver import IDEMPOTENT_RECEIVER
@@ -50,6 +56,8 @@ SEEDED_RUNS = (
     SeededRun(message_expiration.MESSAGE_EXPIRATION, SeededDefect.LOSE, message_expiration.ACCOUNTED),
     SeededRun(GUARANTEED_DELIVERY, SeededDefect.LOSE, DELIVERED),
     SeededRun(MESSAGE_HISTORY, SeededDefect.LOSE, RECORDED),
+    SeededRun(content_based_router.CONTENT_BASED_ROUTER, SeededDefect.LOSE, content_based_router.CONSERVED),
+    SeededRun(message_filter.MESSAGE_FILTER, SeededDefect.LOSE, message_filter.CONSERVED),
     SeededRun(pipes_and_filters.PIPES_AND_FILTERS, SeededDefect.LOSE, pipes_and_filters.ACCOUNTED),
     SeededRun(push_rate.PUSH_RATE, SeededDefect.LOSE, push_rate.DELIVERED),
 )

@@ -12,7 +12,20 @@ from prebook.booking.domain.booking import Booking
 from prebook.contracts.ride import BookingState
 from prebook.lab.experiments.experiment import Experiment, Section
 from prebook.lab.experiments.law import LawVerdict
+from prebook.lab.experiments.patterns import message_filter
 from prebook.lab.experiments.patterns.booking_receiver import BookingStep, apply_step
+from prebook.lab.experiments.patterns.confirmed_rides import confirmed_rides, ride_message
+from prebook.lab.experiments.patterns.content_based_router import (
+    CONSERVED,
+    LARGE,
+    ONE_ROUTE,
+    SOUTH_WEST,
+    decision_check,
+    expected_messages,
+    route_checks,
+)
+from prebook.lab.experiments.patterns.filtering_receiver import is_extraordinary
+from prebook.lab.experiments.patterns.message_filter import Filtered, filter_checks
 from prebook.lab.experiments.patterns.message_history import RECORDED, Publication, history_check, made_hops
 from prebook.lab.experiments.patterns.process_manager import Arrangement, outcome_check
 from prebook.lab.experiments.patterns.publish_subscribe import NO_MISS, NO_REPEAT, miss_check, repeat_check
@@ -167,3 +180,49 @@ def test_a_history_with_other_hops_than_the_tap_has_seen_violates_the_law(
 ) -> None:
     made = made_hops(reversed(PUBLICATIONS))
     assert [check.law for check in [history_check({A: recorded}, made)] if check.problem] == violated
+
+
+def routed(**changes: frozenset[str]) -> dict[str, frozenset[str]]:
+    return {"south_west": frozenset({A}), "large": frozenset({B}), "unroutable": frozenset({C})} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "violated"),
+    [
+        ({}, []),
+        ({"large": frozenset()}, [CONSERVED]),
+        ({"large": frozenset({A, B})}, [CONSERVED, ONE_ROUTE]),
+        ({"south_west": frozenset({B})}, [ONE_ROUTE]),
+    ],
+)
+def test_lost_messages_and_those_on_two_routes_violate_a_law_each(
+    changes: dict[str, frozenset[str]], violated: list[str]
+) -> None:
+    checks = route_checks("right", 3, routed(**changes), LawVerdict.HELD)
+    assert [check.law for check in checks if check.problem] == violated
+
+
+def test_a_message_on_another_route_than_the_pure_router_chooses_violates_the_law() -> None:
+    rides = confirmed_rides(NAMES, seed=1)
+    messages = [ride_message(ride, "right", "token") for ride in rides.values()]
+    right = expected_messages((SOUTH_WEST, LARGE), messages)
+    assert set().union(*right.values()) == set(NAMES)
+    assert decision_check(messages, right).problem == ""
+    swapped = dict(zip(right, [*list(right.values())[1:], next(iter(right.values()))], strict=True))
+    assert decision_check(messages, swapped).left.value == len(NAMES)
+
+
+def test_messages_on_the_wrong_side_of_the_filter_and_lost_ones_violate_a_law_each() -> None:
+    rides = confirmed_rides(message_names(30), seed=1)
+    matching = frozenset(name for name, ride in rides.items() if is_extraordinary(ride))
+    others = frozenset(rides) - matching
+    assert matching
+    assert others
+
+    def violated(passed: frozenset[str], dropped: frozenset[str]) -> list[str]:
+        return [check.law for check in filter_checks("right", rides, Filtered(passed, dropped, 0)) if check.problem]
+
+    assert violated(matching, others) == []
+    assert violated(matching, frozenset([*others][1:])) == [message_filter.CONSERVED]
+    assert violated(frozenset(rides), frozenset()) == [message_filter.MATCHING]
+    assert violated(frozenset(), frozenset(rides)) == [message_filter.MATCHING]

@@ -8,9 +8,11 @@ from prebook.lab.experiments.experiment import Experiment, Section
 from prebook.lab.experiments.ordering.registration import ORDER
 from prebook.lab.experiments.outbox_retention.registration import OUTBOX_RETENTION
 from prebook.lab.experiments.patterns.competing_consumers import COMPETING_CONSUMERS
+from prebook.lab.experiments.patterns.content_based_router import CONTENT_BASED_ROUTER
 from prebook.lab.experiments.patterns.guaranteed_delivery import GUARANTEED_DELIVERY
 from prebook.lab.experiments.patterns.idempotent_receiver import IDEMPOTENT_RECEIVER
 from prebook.lab.experiments.patterns.message_expiration import MESSAGE_EXPIRATION
+from prebook.lab.experiments.patterns.message_filter import MESSAGE_FILTER
 from prebook.lab.experiments.patterns.message_history import MESSAGE_HISTORY
 from prebook.lab.experiments.patterns.process_manager import PROCESS_MANAGER
 from prebook.lab.experiments.patterns.publish_subscribe import PUBLISH_SUBSCRIBE
@@ -33,6 +35,8 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     MESSAGE_HISTORY,
     PIPES_AND_FILTERS,
     PUSH_RATE,
+    CONTENT_BASED_ROUTER,
+    MESSAGE_FILTER,
     TRIPS,
     ORDER,
     EXACTLY_ONCE,

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import text
 
 from prebook.coupling.ports import Publisher
-from prebook.flows import OFFER_SETTLED
+from prebook.flows import BOOKING_CONFIRMED, OFFER_SETTLED
 from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.worker import WorkerContext, one_way_channels
@@ -31,6 +31,8 @@ from prebook.topology.sender_check import accept_any_sender
 
 TIMEOUT_S = 300.0
 """Time limit of a receiver, longer than any wait of an experiment."""
+EVENT_TYPES = (OFFER_SETTLED, BOOKING_CONFIRMED)
+"""Types of the events that receivers handle."""
 INSERT_EFFECT = text("INSERT INTO effect (run, receiver, message) VALUES (:run, :receiver, :message)")
 
 
@@ -121,7 +123,7 @@ class PatternReceiver:
         self._handled = set[str]()
         engine = create_engine(spec.service, context.settings.database_url)
         self._publisher = RabbitPublisher(spec.amqp_url, spec.service)
-        handlers: Handlers[ReceiverWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(self._apply)})
+        handlers: Handlers[ReceiverWork] = Handlers(on_event=dict.fromkeys(EVENT_TYPES, HandlerSpec(self._apply)))
         begin = unit_of_work_factory(engine, self._new_work)
         policies = self._choose_policies(context.policies)
         self._gateway = create_gateway(

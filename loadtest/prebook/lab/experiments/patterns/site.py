@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ from aio_pika.abc import AbstractConnection
 
 from prebook.devstack.errors import UserError
 from prebook.devstack.polling import wait_until
-from prebook.flows import OFFER_SETTLED
+from prebook.flows import OFFER_SETTLED, EventType
 from prebook.lab.background import run_in_background
 from prebook.lab.experiments.events import offer_settled, offer_settled_envelope
 from prebook.lab.experiments.experiment import ExperimentRun
@@ -159,13 +159,17 @@ class PatternSite:
         self, exchange: str, key: str, names: Sequence[str], run: str, *, expires_at: datetime | None = None
     ) -> None:
         """Publish one message for each name, and return once all are confirmed."""
-        for start in range(0, len(names), PUBLISH_BATCH_SIZE):
-            batch = names[start : start + PUBLISH_BATCH_SIZE]
+        wires = [message(name, run, self.token) for name in names]
+        await self.publish_encoded(exchange, key, wires, expires_at=expires_at)
+
+    async def publish_encoded(
+        self, exchange: str, key: str, wires: Sequence[WireMessage], *, expires_at: datetime | None = None
+    ) -> None:
+        """Publish messages, and return once all are confirmed."""
+        for start in range(0, len(wires), PUBLISH_BATCH_SIZE):
+            batch = wires[start : start + PUBLISH_BATCH_SIZE]
             await asyncio.gather(
-                *(
-                    self.publisher.publish(exchange, key, message(name, run, self.token), expires_at=expires_at)
-                    for name in batch
-                )
+                *(self.publisher.publish(exchange, key, wire, expires_at=expires_at) for wire in batch)
             )
 
     async def read_effects(self, run: str) -> list[Effect]:
@@ -199,6 +203,20 @@ class PatternSite:
 
         await self.wait_until(is_settled, f"{run}: the effects of {len(names)} messages")
 
+    async def wait_until_drained(self, run: str, expected: Collection[tuple[str, str]], queues: Sequence[str]) -> None:
+        """Wait until the queues are empty and all ``expected`` effects are there, as pairs of receiver and message.
+
+        Where a message is lost, wait until no effect has been added for QUIET_S seconds.
+        """
+        quiet = QuietPeriod()
+
+        async def is_drained() -> bool:
+            found = {(effect.receiver, effect.message) for effect in await self.read_effects(run)}
+            is_settled = found.issuperset(expected) or quiet.is_over(len(found))
+            return is_settled and not any([await self.count_ready(queue) for queue in queues])
+
+        await self.wait_until(is_drained, f"{run}: the end of the messages")
+
     async def count_ready(self, queue: str) -> int:
         """Return how many messages wait in a queue."""
         channel = await self.broker.channel()
@@ -224,9 +242,9 @@ def message(name: str, run: str, token: str = "") -> WireMessage:
     return encode(offer_settled_envelope(id_of(name, run, token), offer_settled(name), conversation_id=name))
 
 
-def id_of(name: str, run: str, token: str) -> str:
+def id_of(name: str, run: str, token: str, event_type: EventType[Any] = OFFER_SETTLED) -> str:
     """Return the id of a message. ``run`` may have spaces and commas, which ids must not have."""
-    return message_id(name, OFFER_SETTLED.name, re.sub(r"[^\w-]+", "-", f"{run} {token}".strip()))
+    return message_id(name, event_type.name, re.sub(r"[^\w-]+", "-", f"{run} {token}".strip()))
 
 
 def message_names(count: int) -> list[str]:
