@@ -415,9 +415,11 @@ CREATE TABLE matching.auction (
     late_offers integer NOT NULL,
     document jsonb NOT NULL,
     opened_at timestamp with time zone NOT NULL DEFAULT now(),
+    due_at timestamp with time zone,
     CONSTRAINT auction_pkey PRIMARY KEY (booking_id),
     CONSTRAINT auction_late_offers_check CHECK ((late_offers >= 0))
 ) WITH (fillfactor=70);
+CREATE INDEX auction_due ON matching.auction USING btree (due_at) WHERE (due_at IS NOT NULL);
 
 CREATE TABLE matching.blocked (
     group_name text NOT NULL,

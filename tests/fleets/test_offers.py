@@ -10,15 +10,8 @@ from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import AskFleet, DeclineCause, FleetDeclined, FleetOffered
 from prebook.fleets.domain.fleet import FLEETS, MAX_CANDIDATES, RESERVATION_TTL, Fleet, candidate_drivers
 from prebook.fleets.domain.message_translators import TRANSLATORS, PartnerAccepted, PartnerDeclined
-from prebook.fleets.handlers import (
-    MAX_KEPT_BYTES,
-    MAX_KEPT_MEDIA_TYPE_CHARS,
-    NoReply,
-    PartnerExchange,
-    handle_offer_settled,
-    offer_driver,
-    partner_caller,
-)
+from prebook.fleets.handlers import MAX_KEPT_BYTES, handle_offer_settled, offer_driver, partner_caller
+from prebook.fleets.partner_exchange import MAX_KEPT_MEDIA_TYPE_CHARS, NoReply, PartnerExchange
 from prebook.fleets.partners.simulation import PartnerCall
 from prebook.fleets.store import Reservation, UnreadableReply
 from prebook.messaging.handlers import HandlerResult

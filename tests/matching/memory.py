@@ -1,5 +1,6 @@
 """In-memory store of matching, with the unique keys of its tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,6 +17,7 @@ class MemoryMatching:
     assignments: dict[tuple[str, datetime], str] = field(default_factory=dict)
     """(driver, slot) -> booking id."""
     age: timedelta = timedelta()
+    due_after: dict[str, timedelta | None] = field(default_factory=dict)
 
     async def open_auction(self, auction: Auction) -> bool:
         return self.auctions.setdefault(auction.booking_id, auction) is auction
@@ -24,8 +26,16 @@ class MemoryMatching:
         auction = self.auctions.get(booking_id)
         return (auction, self.age) if auction else None
 
-    async def save(self, auction: Auction) -> None:
+    async def save(self, auction: Auction, due_after: timedelta | None) -> None:
         self.auctions[auction.booking_id] = auction
+        self.due_after[auction.booking_id] = due_after
+
+    async def list_overdue(self, limit: int) -> Sequence[str]:
+        overdue = [booking for booking, due_after in self.due_after.items() if due_after and due_after <= self.age]
+        return overdue[:limit]
+
+    async def list_auctions(self, after: str, limit: int) -> Sequence[Auction]:
+        return [self.auctions[name] for name in sorted(self.auctions) if name > after][:limit]
 
     async def assign(self, booking_id: str, offer: Offer) -> bool:
         if (offer.driver, offer.slot) in self.assignments:

@@ -4,13 +4,16 @@ from datetime import UTC, datetime
 
 from prebook.contracts.events import BookingEnded, BookingEnding, OfferSettled, OfferVerdict
 from prebook.contracts.fleets import FleetOffered
-from prebook.contracts.matching import FindDriver
+from prebook.contracts.matching import DriverMatched, FindDriver
 from prebook.contracts.ride import Place, VehicleClass
+from prebook.matching.domain.auction import AuctionPolicy
 from prebook.matching.handlers import AuctionHandlers
 from prebook.messaging.handlers import HandlerContext, HandlerResult
+from prebook.patterns.scatter_gather import CompletionPolicy
 
 FLEETS = ("ada", "borealis", "cargo")
-AUCTIONS = AuctionHandlers(FLEETS)
+POLICY = AuctionPolicy(fleets=FLEETS, completion=CompletionPolicy(enough=2, deadline_s=5.0))
+AUCTIONS = AuctionHandlers(POLICY)
 find_driver = AUCTIONS.find_driver
 handle_fleet_reply = AUCTIONS.handle_fleet_reply
 NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
@@ -30,6 +33,17 @@ def handler_context(booking_id: str, key: str = "", message_id: str = "m") -> Ha
 
 def offer(fleet: str, minutes: int, driver: str | None = None) -> FleetOffered:
     return FleetOffered(fleet=fleet, driver=driver or f"{fleet}-0001", slot=SLOT, minutes_away=minutes)
+
+
+def matched(fleet: str, minutes: int, replied: int) -> DriverMatched:
+    """The match of the sample offer, after so many fleets have replied."""
+    return DriverMatched(
+        fleet=fleet,
+        driver=f"{fleet}-0001",
+        minutes_away=minutes,
+        fleets_asked=len(FLEETS),
+        fleets_replied=replied,
+    )
 
 
 def booking_ended(booking_id: str) -> BookingEnded:

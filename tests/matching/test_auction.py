@@ -1,26 +1,35 @@
 """Auction step by step: winner, close, reply and verdicts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from prebook.contracts.events import OfferVerdict
-from prebook.contracts.fleets import FleetDeclined
-from prebook.contracts.matching import DriverMatched, NoDriverFound
+from prebook.contracts.fleets import DeclineCause, FleetDeclined
+from prebook.contracts.matching import NoDriverFound
 from prebook.contracts.message import Message, Unavailable
 from prebook.flows import ASK_FLEET
-from prebook.matching.handlers import UnknownAuction, handle_booking_ended
+from prebook.matching.app import auction_policy
+from prebook.matching.deadlines import DEADLINE_KEY
+from prebook.matching.domain.auction import AuctionPolicy
+from prebook.matching.handlers import AuctionHandlers, UnknownAuction, handle_booking_ended
 from prebook.messaging.handlers import HandlerResult
+from prebook.patterns.scatter_gather import Choice, Completion, CompletionPolicy, ReplyCounts
+from prebook.testing.configuration import make_settings
 from tests.matching.memory import MemoryMatching
 from tests.matching.messages import (
     FLEETS,
+    POLICY,
     RIDE,
     SLOT,
     booking_ended,
     find_driver,
     handle_fleet_reply,
     handler_context,
+    matched,
     offer,
     verdicts,
 )
@@ -56,7 +65,7 @@ async def test_two_offers_are_enough_and_the_nearer_one_wins() -> None:
     work = await open_auctions("b1")
     first, second, third = await apply_replies(work, "b1", [offer("ada", 9), offer("borealis", 4), offer("cargo", 1)])
     assert first == HandlerResult()
-    assert second.reply == DriverMatched(fleet="borealis", driver="borealis-0001", minutes_away=4)
+    assert second.reply == matched("borealis", 4, 2)
     assert verdicts(second) == {"borealis": ACCEPTED, "ada": DECLINED}
     assert third.reply is None
     assert verdicts(third) == {"cargo": OfferVerdict.LATE}
@@ -73,20 +82,20 @@ async def test_a_single_offer_wins_once_all_fleets_have_replied() -> None:
     work = await open_auctions("b1")
     results = await apply_replies(work, "b1", [offer("ada", 7), NO, Unavailable(reason="deadline")])
     assert [result.reply for result in results[:2]] == [None, None]
-    assert results[2].reply == DriverMatched(fleet="ada", driver="ada-0001", minutes_away=7)
+    assert results[2].reply == matched("ada", 7, 2)
 
 
 async def test_an_auction_without_offers_finds_no_driver() -> None:
     results = await apply_replies(await open_auctions("b1"), "b1", [NO, Unavailable(reason="unreachable"), NO])
     assert [result.reply for result in results[:2]] == [None, None]
-    assert results[2].reply == NoDriverFound(fleets_asked=3, reason="no fleet has a driver")
+    assert results[2].reply == NoDriverFound(fleets_asked=3, reason="no fleet has a driver", fleets_replied=2)
 
 
 async def test_the_second_best_offer_wins_if_the_best_driver_is_taken() -> None:
     work = await open_auctions("b1")
     work.assignments["ada-0001", SLOT] = "another booking"
     _, second, _ = await apply_replies(work, "b1", [offer("ada", 1), offer("borealis", 8), NO])
-    assert second.reply == DriverMatched(fleet="borealis", driver="borealis-0001", minutes_away=8)
+    assert second.reply == matched("borealis", 8, 2)
     assert verdicts(second) == {"borealis": ACCEPTED, "ada": DECLINED}
 
 
@@ -96,7 +105,7 @@ async def test_an_auction_whose_offers_are_all_taken_waits_for_the_last_fleet() 
     _, second, third = await apply_replies(work, "b1", [offer("ada", 1), offer("borealis", 2), offer("cargo", 9)])
     assert second.reply is None
     assert verdicts(second) == {"ada": DECLINED, "borealis": DECLINED}
-    assert third.reply == DriverMatched(fleet="cargo", driver="cargo-0001", minutes_away=9)
+    assert third.reply == matched("cargo", 9, 3)
     assert verdicts(third) == {"cargo": ACCEPTED}
 
 
@@ -104,7 +113,9 @@ async def test_an_auction_whose_offers_are_all_taken_ends_without_a_driver() -> 
     work = await open_auctions("b1")
     work.assignments.update({("ada-0001", SLOT): "x", ("borealis-0001", SLOT): "y"})
     results = await apply_replies(work, "b1", [offer("ada", 1), offer("borealis", 2), NO])
-    assert results[2].reply == NoDriverFound(fleets_asked=3, reason="every driver offered has been taken")
+    assert results[2].reply == NoDriverFound(
+        fleets_asked=3, reason="every driver offered has been taken", fleets_replied=3
+    )
 
 
 async def test_only_the_first_reply_of_a_fleet_counts() -> None:
@@ -154,7 +165,7 @@ async def test_the_end_of_a_booking_closes_its_open_auction() -> None:
     work = await open_auctions("b1")
     await apply_reply(work, "b1", "ada", offer("ada", 5))
     closed = await handle_booking_ended(handler_context("b1"), booking_ended("b1"), work)
-    assert closed.reply == NoDriverFound(fleets_asked=3, reason="the booking has ended")
+    assert closed.reply == NoDriverFound(fleets_asked=3, reason="the booking has ended", fleets_replied=1)
     assert verdicts(closed) == {"ada": DECLINED}
     assert verdicts(await apply_reply(work, "b1", "cargo", offer("cargo", 5))) == {"cargo": OfferVerdict.LATE}
 
@@ -164,3 +175,69 @@ async def test_a_request_after_the_end_of_its_booking_is_refused() -> None:
     assert await handle_booking_ended(handler_context("b1"), booking_ended("b1"), work) == HandlerResult()
     late = await find_driver(handler_context("b1"), RIDE, work)
     assert late == HandlerResult(reply=NoDriverFound(fleets_asked=0, reason="the booking has ended"))
+
+
+def handlers_with(**policy: Any) -> AuctionHandlers:
+    return AuctionHandlers(replace(POLICY, **policy))
+
+
+async def test_an_overdue_auction_is_decided_by_its_deadline_and_says_how_many_fleets_replied() -> None:
+    work = await open_auctions("b1")
+    assert await apply_reply(work, "b1", "ada", offer("ada", 7)) == HandlerResult()
+    work.age = timedelta(seconds=4.9)
+    assert await work.list_overdue(10) == []
+    work.age = timedelta(seconds=5)
+    assert await work.list_overdue(10) == ["b1"]
+    decided = await apply_reply(work, "b1", DEADLINE_KEY, Unavailable(reason="deadline"))
+    assert decided.reply == matched("ada", 7, 1)
+    assert verdicts(decided) == {"ada": ACCEPTED}
+    assert await work.list_overdue(10) == []
+    assert verdicts(await apply_reply(work, "b1", "cargo", offer("cargo", 1))) == {"cargo": OfferVerdict.LATE}
+    auction = work.auctions["b1"]
+    assert (auction.completed_by, auction.replies) == (Completion.DEADLINE, ReplyCounts(used=1, late=1))
+
+
+async def test_an_overdue_auction_without_an_offer_takes_the_first_one() -> None:
+    work = await open_auctions("b1")
+    await apply_reply(work, "b1", "ada", NO)
+    work.age = timedelta(seconds=100)
+    assert await work.list_overdue(10) == []
+    assert await apply_reply(work, "b1", DEADLINE_KEY, Unavailable(reason="deadline")) == HandlerResult()
+    assert (await apply_reply(work, "b1", "cargo", offer("cargo", 9))).reply == matched("cargo", 9, 2)
+
+
+async def test_each_reply_is_counted_by_its_verdict() -> None:
+    work = await open_auctions("b1")
+    garbled = FleetDeclined(fleet="ada", reason="unreadable reply", cause=DeclineCause.UNREADABLE)
+    silent = FleetDeclined(fleet="borealis", reason="no reply in time", cause=DeclineCause.NO_REPLY)
+    *_, last = await apply_replies(work, "b1", [garbled, silent, offer("cargo", 3)])
+    assert last.reply == matched("cargo", 3, 2)
+    await apply_reply(work, "b1", "cargo", offer("cargo", 4, "cargo-0002"))
+    auction = work.auctions["b1"]
+    assert auction.replies == ReplyCounts(used=1, unreadable=1, missing=1, duplicate=1)
+    assert auction.completed_by is Completion.ALL_REPLIED
+
+
+async def test_with_more_offers_to_wait_for_than_fleets_the_auction_waits_for_all() -> None:
+    handlers = handlers_with(completion=CompletionPolicy(enough=4, deadline_s=5.0))
+    work = await open_auctions("b1")
+    replies = [
+        (await handlers.handle_fleet_reply(handler_context("b1", fleet), offer(fleet, 9 - number), work)).reply
+        for number, fleet in enumerate(FLEETS)
+    ]
+    assert replies == [None, None, matched("cargo", 7, 3)]
+
+
+async def test_the_policy_may_accept_the_first_offer() -> None:
+    handlers = handlers_with(choice=Choice.FIRST)
+    work = await open_auctions("b1")
+    await handlers.handle_fleet_reply(handler_context("b1", "ada"), offer("ada", 9), work)
+    second = await handlers.handle_fleet_reply(handler_context("b1", "cargo"), offer("cargo", 1), work)
+    assert second.reply == matched("ada", 9, 2)
+
+
+def test_the_policy_comes_from_the_settings() -> None:
+    policy = auction_policy(make_settings(fleets=("ada",), min_offers=1, offer_deadline_s=0.5, offer_choice="first"))
+    completion = CompletionPolicy(enough=1, deadline_s=0.5)
+    assert policy == AuctionPolicy(fleets=("ada",), completion=completion, choice=Choice.FIRST)
+    assert auction_policy(make_settings()) == POLICY

@@ -99,6 +99,10 @@ def test_one_reply_per_booking_one_verdict_per_offer_one_booking_per_slot(histor
     assert {driver for driver, _ in work.assignments} == recording.assigned_drivers
     late = Counter(booking for booking, _, _, verdict in recording.verdicts if verdict is OfferVerdict.LATE)
     assert {b: a.late_offers for b, a in work.auctions.items()} == {b: late[b] for b in BOOKINGS}
+    for booking, auction in work.auctions.items():
+        received = [m for b, _, m in history if b == booking and isinstance(m, FleetOffered | FleetDeclined)]
+        assert auction.replies.received == len(received), "each reply has one verdict"
+        assert auction.replies.settled == len(FLEETS), "each fleet has replied, or was given up"
 
 
 @given(histories())
@@ -117,4 +121,4 @@ def test_the_best_of_the_first_two_offers_wins(order: list[str], minutes: tuple[
     (reply,) = (a for b, a in asyncio.run(run_history(history, MemoryMatching())).replies if b == "b1")
     best = min(order[:2], key=lambda fleet: (distance[fleet], fleet))
     assert isinstance(reply, DriverMatched)
-    assert (reply.fleet, reply.minutes_away) == (best, distance[best])
+    assert (reply.fleet, reply.minutes_away, reply.fleets_replied) == (best, distance[best], 2)

@@ -21,6 +21,7 @@ from prebook.matching.process import MAX_AUCTION_AGE, OFFERS_EXPIRED
 from prebook.matching.sql import MatchingSql
 from prebook.messaging.handlers import HandlerResult
 from prebook.messaging.unit_of_work import BeginUnitOfWork
+from prebook.patterns.scatter_gather import Completion, ReplyVerdict
 from prebook.postgres.unit_of_work import unit_of_work_factory
 from tests.matching.messages import (
     FLEETS,
@@ -108,11 +109,12 @@ async def test_a_booking_that_ends_while_its_auction_opens_gets_one_reply_and_a_
 async def test_a_saved_auction_is_read_unchanged(begin: BeginUnitOfWork[MatchingSql]) -> None:
     best = Offer(fleet="ada", driver="ada-0001", slot=SLOT, minutes_away=4)
     auction = Auction(booking_id="b1", fleets_asked=3, pending_fleets=frozenset({"cargo"}))
-    changed = auction.with_reply("ada", best).decided(best).with_late_reply("cargo", best)
+    changed = auction.with_reply("ada", best, ReplyVerdict.USED).decided(best, Completion.ENOUGH)
+    changed = changed.with_reply("cargo", best, ReplyVerdict.LATE)
     async with begin() as work:
         assert await work.open_auction(auction)
         assert not await work.open_auction(changed)
-        await work.save(changed)
+        await work.save(changed, None)
     async with begin() as work:
         found = await work.lock_auction("b1")
         assert found is not None
@@ -131,10 +133,27 @@ async def test_an_auction_above_its_maximum_age_has_no_winner(
         await connection.execute(text(statement), {"age_s": MAX_AUCTION_AGE.total_seconds()})
     result = await execute(lambda work: handle_fleet_reply(handler_context("b1", "cargo"), offer("cargo", 2), work))
 
-    assert result.reply == NoDriverFound(fleets_asked=3, reason=OFFERS_EXPIRED)
+    assert result.reply == NoDriverFound(fleets_asked=3, reason=OFFERS_EXPIRED, fleets_replied=2)
     assert verdicts(result) == {"ada": OfferVerdict.LATE, "cargo": OfferVerdict.LATE}
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM assignment"))).scalar() == 0
+
+
+async def test_an_auction_with_an_offer_is_overdue_after_its_deadline_by_the_database_s_clock(
+    begin: BeginUnitOfWork[MatchingSql],
+) -> None:
+    auction = Auction(booking_id="b1", fleets_asked=3, pending_fleets=frozenset({"cargo"}))
+    async with begin() as work:
+        await work.open_auction(auction)
+        assert await work.list_overdue(10) == []
+        await work.save(auction, timedelta(minutes=1))
+        assert await work.list_overdue(10) == []
+        await work.save(auction, timedelta(0))
+        assert await work.list_overdue(10) == ["b1"]
+        await work.save(auction, timedelta(hours=-2))
+        assert await work.list_overdue(10) == []
+        await work.save(auction, None)
+        assert await work.list_overdue(10) == []
 
 
 def test_a_reservation_outlives_the_maximum_age_of_an_auction() -> None:

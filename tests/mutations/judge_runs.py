@@ -74,7 +74,7 @@ CONTROLS = (JudgeRun("no defect"), JudgeRun("only first attempts fail", also_see
 SINGLE_RUNS = (
     single("messaging.dropped_after_acknowledgement", "lost", "has not received"),
     single("messaging.acknowledged_before_commit", "lost", "has not received"),
-    single("messaging.confirms_not_awaited", "lost", "has not received", faults=2, seed=18),
+    single("messaging.confirms_not_awaited", "lost", "has not received", faults=2, seed=2),
     single("messaging.no_inbox", "lost", "has not received"),
     single("messaging.inbox_without_effect", "unexplained", r"^expired \(no (fare|driver): deadline"),
     single("messaging.accepted_request_dropped", "unexplained", r"^expired \(no (fare|driver): deadline"),

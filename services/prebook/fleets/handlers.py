@@ -1,55 +1,22 @@
 """Fleets' handlers: call the partner, reserve a driver, apply the verdict on the offer."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import AskFleet, DeclineCause, FleetDeclined, FleetOffered
 from prebook.contracts.message import Message
 from prebook.fleets.domain.fleet import FLEETS, RESERVATION_TTL, candidate_drivers, covered_slots
-from prebook.fleets.domain.message_translators import (
-    TRANSLATORS,
-    PartnerAccepted,
-    PartnerDeclined,
-    PartnerReply,
-    read_reply,
-)
+from prebook.fleets.domain.message_translators import PartnerAccepted, PartnerDeclined
 from prebook.fleets.metrics import count_partner_reply
+from prebook.fleets.partner_exchange import NoReply, PartnerExchange, call_partner
 from prebook.fleets.partners.simulation import PartnerCall
 from prebook.fleets.store import FleetsWork, Reservation, UnreadableReply
 from prebook.messaging.handlers import HandlerContext, HandlerResult
-from prebook.patterns.normalizer import ForeignMessage, UnreadableMessage
+from prebook.patterns.normalizer import UnreadableMessage
 
 MAX_KEPT_BYTES = 64 * 1024
 """Bytes that are kept of an unreadable reply; far more than a reply has."""
-MAX_KEPT_MEDIA_TYPE_CHARS = 200
-
-
-@dataclass(frozen=True)
-class NoReply:
-    """The partner has not replied in time, or not at all."""
-
-
-@dataclass(frozen=True)
-class PartnerExchange:
-    """A request and the partner's reply to it."""
-
-    request: AskFleet
-    reply: PartnerReply | UnreadableMessage | NoReply
-
-    @property
-    def outcome(self) -> str:
-        """Outcome of the call, as metrics name it."""
-        match self.reply:
-            case PartnerAccepted():
-                return "accepted"
-            case PartnerDeclined():
-                return "declined"
-            case UnreadableMessage(cause=cause):
-                return cause.value
-            case NoReply():
-                return "no_reply"
 
 
 def partner_caller(
@@ -60,22 +27,11 @@ def partner_caller(
     async def pre_transaction(_: HandlerContext, request: AskFleet) -> PartnerExchange:
         if request.fleet not in partners:
             return PartnerExchange(request, PartnerDeclined("no such fleet"))
-        exchange = PartnerExchange(request, await _call(partners[request.fleet], request, timeout_s))
+        exchange = await call_partner(partners[request.fleet], request, timeout_s)
         count_partner_reply(request.fleet, exchange.outcome)
         return exchange
 
     return pre_transaction
-
-
-async def _call(
-    partner: PartnerCall, request: AskFleet, timeout_s: float
-) -> PartnerReply | UnreadableMessage | NoReply:
-    try:
-        async with asyncio.timeout(timeout_s):
-            reply = await partner(TRANSLATORS[request.fleet].encode_request(request))
-    except TimeoutError:
-        return NoReply()
-    return read_reply(ForeignMessage(reply.media_type[:MAX_KEPT_MEDIA_TYPE_CHARS], reply.body))
 
 
 async def offer_driver(context: HandlerContext, exchange: PartnerExchange, work: FleetsWork) -> HandlerResult:

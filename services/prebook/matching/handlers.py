@@ -1,6 +1,5 @@
 """Matching's handlers: load, decide, save."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,11 +8,13 @@ from prebook.contracts.fleets import FleetReply
 from prebook.contracts.matching import FindDriver
 from prebook.contracts.message import Unavailable
 from prebook.matching import process
-from prebook.matching.domain.auction import Auction
+from prebook.matching.domain.auction import Auction, AuctionPolicy
+from prebook.matching.metrics import count_fleet_reply
 from prebook.matching.process import MAX_AUCTION_AGE, AuctionTransition
 from prebook.matching.store import MatchingWork
 from prebook.messaging.errors import PermanentFailure
 from prebook.messaging.handlers import HandlerContext, HandlerResult
+from prebook.patterns.scatter_gather import Completion
 
 
 class UnknownAuction(PermanentFailure):
@@ -23,14 +24,14 @@ class UnknownAuction(PermanentFailure):
 
 
 class AuctionHandlers:
-    """Handlers of auctions among ``fleets``, the fleets that get a request in every auction."""
+    """Handlers of auctions under a policy."""
 
-    def __init__(self, fleets: Sequence[str]) -> None:
-        self._fleets = fleets
+    def __init__(self, policy: AuctionPolicy) -> None:
+        self._policy = policy
 
     async def find_driver(self, context: HandlerContext, request: FindDriver, work: MatchingWork) -> HandlerResult:
         """Open an auction and send a request to every fleet; refuse if the booking has an auction or has ended."""
-        transition = process.start(context.conversation_id, request, self._fleets)
+        transition = process.start(context.conversation_id, request, self._policy.fleets)
         if not await work.open_auction(transition.auction):
             transition = process.refuse(context.conversation_id)
         return HandlerResult(transition.reply, transition.requests, transition.events)
@@ -38,18 +39,36 @@ class AuctionHandlers:
     async def handle_fleet_reply(
         self, context: HandlerContext, reply: FleetReply | Unavailable, work: MatchingWork
     ) -> HandlerResult:
-        """Add the fleet's reply to the auction, and decide the auction once it is complete."""
+        """Add the fleet's reply to the auction, and decide the auction once it is complete.
+
+        The reply of the deadline (``deadlines``) is that of no fleet: it changes nothing but the completion.
+        """
         auction, age = await _lock_auction(context, work)
         transition = process.apply_fleet_reply(auction, context.request_key, reply)
         withdrawn_or_late = transition.events
-        if transition.auction.is_complete:
+        if completed_by := transition.auction.completion(self._policy.completion, age):
             transition = (
-                await _decide(transition.auction, work) if age < MAX_AUCTION_AGE else process.expire(transition.auction)
+                await self._decide(transition.auction, completed_by, work)
+                if age < MAX_AUCTION_AGE
+                else process.expire(transition.auction)
             )
             transition = replace(transition, events=(*withdrawn_or_late, *transition.events))
         if transition.auction != auction:
-            await work.save(transition.auction)
+            await work.save(transition.auction, self._due_after(transition.auction))
+        count_fleet_reply(auction, transition.auction)
         return HandlerResult(transition.reply, transition.requests, transition.events)
+
+    async def _decide(self, auction: Auction, completed_by: Completion, work: MatchingWork) -> AuctionTransition:
+        """Accept the best offer whose driver's slot is still free."""
+        for offer in auction.ranked_offers(self._policy.choice):
+            if await work.assign(auction.booking_id, offer):
+                return process.decide(auction, offer, completed_by)
+        return process.decide(auction, None, completed_by)
+
+    def _due_after(self, auction: Auction) -> timedelta | None:
+        """Age at which the auction waits no longer for further offers; None if it has none, or is closed."""
+        is_waiting = auction.offers and not auction.closed
+        return timedelta(seconds=self._policy.completion.deadline_s) if is_waiting else None
 
 
 async def handle_booking_ended(context: HandlerContext, _: BookingEnded, work: MatchingWork) -> HandlerResult:
@@ -63,7 +82,7 @@ async def handle_booking_ended(context: HandlerContext, _: BookingEnded, work: M
     auction, _age = await _lock_auction(context, work)
     transition = process.cancel(auction)
     await work.unassign(context.conversation_id)
-    await work.save(transition.auction)
+    await work.save(transition.auction, None)
     return HandlerResult(transition.reply, transition.requests, transition.events)
 
 
@@ -75,11 +94,3 @@ async def _lock_auction(context: HandlerContext, work: MatchingWork) -> tuple[Au
             "check whether matching's tables were restored or emptied"
         )
     return found
-
-
-async def _decide(auction: Auction, work: MatchingWork) -> AuctionTransition:
-    """Accept the best offer whose driver's slot is still free."""
-    for offer in auction.ranked_offers:
-        if await work.assign(auction.booking_id, offer):
-            return process.decide(auction, offer)
-    return process.decide(auction, None)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from prebook.contracts.events import OfferSettled, OfferVerdict
-from prebook.contracts.fleets import AskFleet, FleetDeclined, FleetOffered, FleetReply
+from prebook.contracts.fleets import AskFleet, DeclineCause, FleetDeclined, FleetOffered, FleetReply
 from prebook.contracts.matching import DriverMatched, DriverReply, FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
 from prebook.flows import ASK_FLEET, OFFER_SETTLED, Event, Request
 from prebook.matching.domain.auction import Auction, Offer
+from prebook.patterns.scatter_gather import Completion, ReplyVerdict, verdict_on
 
 BOOKING_HAS_ENDED = "the booking has ended"
 NO_DRIVER_OFFERED = "no fleet has a driver"
@@ -50,23 +51,23 @@ def refuse(booking_id: str) -> AuctionTransition:
 
 
 def apply_fleet_reply(auction: Auction, fleet: str, reply: FleetReply | Unavailable) -> AuctionTransition:
-    """Add a fleet's first reply; later ones change nothing. A closed auction counts a late offer and declines it.
+    """Add a fleet's first reply; later ones are only counted. A closed auction counts a late offer and declines it.
 
     The request of a fleet that has not answered is withdrawn: it may have reserved a driver, or still do so.
     """
-    if fleet not in auction.pending_fleets:
-        return AuctionTransition(auction)
-    offer = _offer_of(reply)
+    is_pending = fleet in auction.pending_fleets
     if isinstance(reply, Unavailable):
-        next_auction = auction.with_late_reply(fleet, None) if auction.closed else auction.with_reply(fleet, None)
-        return AuctionTransition(next_auction, events=(_withdrawn_event(auction, fleet),))
-    if not auction.closed:
-        return AuctionTransition(auction.with_reply(fleet, offer))
-    late = (_settled_event(auction, offer, OfferVerdict.LATE),) if offer else ()
-    return AuctionTransition(auction.with_late_reply(fleet, offer), events=late)
+        if not is_pending:
+            return AuctionTransition(auction)
+        without_reply = auction.with_reply(fleet, None, ReplyVerdict.MISSING)
+        return AuctionTransition(without_reply, events=(_withdrawn_event(auction, fleet),))
+    offer = _offer_of(reply)
+    verdict = _verdict_on(auction, reply, is_pending=is_pending)
+    late = (_settled_event(auction, offer, OfferVerdict.LATE),) if offer and verdict is ReplyVerdict.LATE else ()
+    return AuctionTransition(auction.with_reply(fleet, offer, verdict), events=late)
 
 
-def decide(auction: Auction, winner: Offer | None) -> AuctionTransition:
+def decide(auction: Auction, winner: Offer | None, completed_by: Completion) -> AuctionTransition:
     """Close the auction with its winner, and decline every other offer.
 
     ``winner`` is None if the drivers of all offers have been assigned to other bookings. Those offers are declined,
@@ -74,25 +75,27 @@ def decide(auction: Auction, winner: Offer | None) -> AuctionTransition:
     """
     events = tuple(
         _settled_event(auction, o, OfferVerdict.ACCEPTED if o == winner else OfferVerdict.DECLINED)
-        for o in auction.ranked_offers
+        for o in auction.offers
     )
     if winner is not None:
-        reply = DriverMatched(fleet=winner.fleet, driver=winner.driver, minutes_away=winner.minutes_away)
-        return AuctionTransition(auction.decided(winner), reply, events=events)
+        reply = DriverMatched(
+            fleet=winner.fleet,
+            driver=winner.driver,
+            minutes_away=winner.minutes_away,
+            fleets_asked=auction.fleets_asked,
+            fleets_replied=auction.fleets_replied,
+        )
+        return AuctionTransition(auction.decided(winner, completed_by), reply, events=events)
     if auction.pending_fleets:
         return AuctionTransition(auction.without_offers(), events=events)
     reason = ALL_DRIVERS_TAKEN if auction.lost_offers + len(auction.offers) else NO_DRIVER_OFFERED
-    return AuctionTransition(
-        auction.decided(None), NoDriverFound(fleets_asked=auction.fleets_asked, reason=reason), events=events
-    )
+    return AuctionTransition(auction.decided(None, completed_by), _no_driver(auction, reason), events=events)
 
 
 def expire(auction: Auction) -> AuctionTransition:
     """Close an auction older than MAX_AUCTION_AGE without a winner, and send every fleet the verdict LATE."""
     events = tuple(_settled_event(auction, offer, OfferVerdict.LATE) for offer in auction.offers)
-    return AuctionTransition(
-        auction.decided(None), NoDriverFound(fleets_asked=auction.fleets_asked, reason=OFFERS_EXPIRED), events=events
-    )
+    return AuctionTransition(auction.decided(None), _no_driver(auction, OFFERS_EXPIRED), events=events)
 
 
 def cancel(auction: Auction) -> AuctionTransition:
@@ -101,9 +104,20 @@ def cancel(auction: Auction) -> AuctionTransition:
         released = (_settled_event(auction, auction.winner, OfferVerdict.RELEASED),) if auction.winner else ()
         return AuctionTransition(auction.decided(None), events=released)
     events = tuple(_settled_event(auction, offer, OfferVerdict.DECLINED) for offer in auction.offers)
-    return AuctionTransition(
-        auction.decided(None), NoDriverFound(fleets_asked=auction.fleets_asked, reason=BOOKING_HAS_ENDED), events=events
-    )
+    return AuctionTransition(auction.decided(None), _no_driver(auction, BOOKING_HAS_ENDED), events=events)
+
+
+def _no_driver(auction: Auction, reason: str) -> NoDriverFound:
+    return NoDriverFound(fleets_asked=auction.fleets_asked, reason=reason, fleets_replied=auction.fleets_replied)
+
+
+def _verdict_on(auction: Auction, reply: FleetReply, *, is_pending: bool) -> ReplyVerdict:
+    """Verdict on a reply. A fleet without an answer of its partner in time counts as missing."""
+    cause = reply.cause if isinstance(reply, FleetDeclined) else None
+    if is_pending and cause is DeclineCause.NO_REPLY:
+        return ReplyVerdict.MISSING
+    is_readable = cause is not DeclineCause.UNREADABLE
+    return verdict_on(is_pending=is_pending, is_open=not auction.closed, is_readable=is_readable)
 
 
 def _fleet_request(fleet: str, request: FindDriver) -> Request:

@@ -1,5 +1,6 @@
 """Auctions and assignments on PostgreSQL."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
@@ -16,8 +17,15 @@ LOCK = text("""
     SELECT CAST(document AS text) AS document, clock_timestamp() - opened_at AS age FROM auction
     WHERE booking_id = :booking_id FOR UPDATE""")
 SAVE = text("""
-    UPDATE auction SET closed = :closed, late_offers = :late_offers, document = CAST(:document AS jsonb)
+    UPDATE auction SET closed = :closed, late_offers = :late_offers, document = CAST(:document AS jsonb),
+        due_at = opened_at + make_interval(secs => CAST(:due_after_s AS double precision))
     WHERE booking_id = :booking_id""")
+# One that is long overdue has no request to reply to; it must not keep the others from their deadline.
+LIST_OVERDUE = text("""
+    SELECT booking_id FROM auction
+    WHERE due_at BETWEEN clock_timestamp() - interval '1 hour' AND clock_timestamp() ORDER BY due_at LIMIT :limit""")
+LIST_AUCTIONS = text("""
+    SELECT CAST(document AS text) FROM auction WHERE booking_id > :after ORDER BY booking_id LIMIT :limit""")
 # A driver taken by another booking is a result; a second driver for one booking is a defect, and its key raises.
 ASSIGN = text("""
     INSERT INTO assignment (booking_id, fleet, driver, slot) VALUES (:booking_id, :fleet, :driver, :slot)
@@ -35,8 +43,17 @@ class MatchingSql(SqlUnitOfWork):
         row = (await self.connection.execute(LOCK, {"booking_id": booking_id})).first()
         return (msgspec.json.decode(row.document, type=Auction), row.age) if row else None
 
-    async def save(self, auction: Auction) -> None:
-        await self._execute(SAVE, **_row(auction))
+    async def save(self, auction: Auction, due_after: timedelta | None) -> None:
+        due_after_s = None if due_after is None else due_after.total_seconds()
+        await self._execute(SAVE, due_after_s=due_after_s, **_row(auction))
+
+    async def list_overdue(self, limit: int) -> Sequence[str]:
+        found = await self.connection.execute_without_begin(LIST_OVERDUE, {"limit": limit})
+        return [str(booking_id) for booking_id in found.scalars()]
+
+    async def list_auctions(self, after: str, limit: int) -> Sequence[Auction]:
+        found = await self.connection.execute_without_begin(LIST_AUCTIONS, {"after": after, "limit": limit})
+        return [msgspec.json.decode(document, type=Auction) for document in found.scalars()]
 
     async def assign(self, booking_id: str, offer: Offer) -> bool:
         row = {"booking_id": booking_id, "fleet": offer.fleet, "driver": offer.driver, "slot": offer.slot}

@@ -1,5 +1,6 @@
 """Port of matching's store: auctions, and assignments of drivers to bookings."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -21,8 +22,16 @@ class MatchingWork(UnitOfWork, Protocol):
         """
         ...
 
-    async def save(self, auction: Auction) -> None:
-        """Write the auction."""
+    async def save(self, auction: Auction, due_after: timedelta | None) -> None:
+        """Write the auction. ``due_after``: age at which ``list_overdue`` lists it; None: never."""
+        ...
+
+    async def list_overdue(self, limit: int) -> Sequence[str]:
+        """Return the booking ids of auctions that are due by the store's clock, the oldest first."""
+        ...
+
+    async def list_auctions(self, after: str, limit: int) -> Sequence[Auction]:
+        """Return at most ``limit`` auctions by booking id, from the one after ``after``."""
         ...
 
     async def assign(self, booking_id: str, offer: Offer) -> bool:

@@ -1,6 +1,6 @@
 """Matching's tables for SQLAlchemy Core; migrations/ddl/matching.sql creates them."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, Table, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from prebook.postgres.tables import NOW, TIMESTAMPTZ, messaging_tables, storage
@@ -14,6 +14,8 @@ AUCTION = Table(
     Column("late_offers", Integer, nullable=False),
     Column("document", JSONB, nullable=False),
     Column("opened_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    Column("due_at", TIMESTAMPTZ),
+    Index("auction_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     CheckConstraint("late_offers >= 0", name="auction_late_offers_check"),
     info=storage(fillfactor=70),
 )

@@ -10,6 +10,7 @@ import rich_click as click
 from rich.table import Table
 
 from prebook.cli.suite_access import ServicesAccess, find_services
+from prebook.contracts.auctions import AuctionPage, OfferCounts, count_offers
 from prebook.contracts.booking import DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.trip_http import TripLedgerEntry, TripLedgerPage
 from prebook.devstack import command_line
@@ -25,7 +26,7 @@ from prebook.messaging.errors import Unreachable
 
 PAGE_SIZE = 1000
 REQUEST_TIMEOUT_S = 15.0
-P = TypeVar("P", LedgerPage, TripLedgerPage, DeliveryPage)
+P = TypeVar("P", LedgerPage, TripLedgerPage, DeliveryPage, AuctionPage)
 EXAMPLES = examples(
     "prebook ledger",
     "prebook ledger --prefix calm-",
@@ -62,13 +63,16 @@ class LedgerSummary(msgspec.Struct, frozen=True):
     duplicated: int
     rows: tuple[LedgerCount, ...]
     trips: tuple[TripCount, ...] = ()
+    offers: OfferCounts | None = None
+    """Replies of the fleets to the auctions of the bookings."""
 
 
 @click.command(epilog=EXAMPLES)
 @click.option("--prefix", default="", help="Only bookings and trips whose Idempotency-Key begins with this text.")
 @json_option()
 def ledger(*, prefix: str, as_json: bool) -> None:
-    """Count the bookings of the running suite by plan and state, the trips by what completed them, and the notices."""
+    """Count the bookings of the running suite by plan and state, the trips and auctions by what completed them, the
+    notices, and what became of the fleets' replies."""
     summary = command_line.run_interruptible(_read_summary(find_services(), prefix))
     if as_json:
         echo(msgspec.json.encode(summary))
@@ -76,11 +80,15 @@ def ledger(*, prefix: str, as_json: bool) -> None:
         PlainConsole().print(_table(summary))
         if summary.trips:
             PlainConsole().print(_trips_table(summary))
+        if summary.offers:
+            PlainConsole().print(_offers_table(summary.offers))
 
 
 async def _read_summary(services: ServicesAccess, prefix: str) -> LedgerSummary:
     urls = services.internal_urls
-    booking, notification = (CallAuth(CONSOLE, services.console_secrets, s) for s in ("booking", "notification"))
+    booking, notification, matching = (
+        CallAuth(CONSOLE, services.console_secrets, service) for service in ("booking", "notification", "matching")
+    )
     async with create_http_client() as client:
         try:
             ledger_pages = _fetch_pages(client, f"{urls['booking']}/v1/ledger", booking, LedgerPage, {"prefix": prefix})
@@ -91,6 +99,9 @@ async def _read_summary(services: ServicesAccess, prefix: str) -> LedgerSummary:
             deliveries_url = f"{urls['notification']}/v1/deliveries"
             delivery_pages = _fetch_pages(client, deliveries_url, notification, DeliveryPage, {})
             deliveries = [entry async for page in delivery_pages for entry in page.entries]
+            auctions_url = f"{urls['matching']}/v1/ledger/auctions"
+            auction_pages = _fetch_pages(client, auctions_url, matching, AuctionPage, {})
+            auctions = [entry async for page in auction_pages for entry in page.entries]
         except Unreachable as error:
             remedy = "`prebook doctor` shows which service is not ready; try again when all are"
             raise UserError(f"the suite does not answer: {error}", remedy) from error
@@ -103,6 +114,7 @@ async def _read_summary(services: ServicesAccess, prefix: str) -> LedgerSummary:
         duplicated=sum(entry.times_delivered != 1 for entry in ours),
         rows=tuple(LedgerCount(plan, state, count) for (plan, state), count in sorted(counts.items())),
         trips=tuple(_trip_counts(trips)),
+        offers=count_offers([entry for entry in auctions if entry.booking_id in ids]),
     )
 
 
@@ -152,4 +164,14 @@ def _trips_table(summary: LedgerSummary) -> Table:
     table.add_column("trips", justify="right")
     for row in summary.trips:
         table.add_row(row.policy, row.state, row.completed_by or "-", str(row.trips))
+    return table
+
+
+def _offers_table(offers: OfferCounts) -> Table:
+    completed = ", ".join(f"{count} by {name.replace('_', ' ')}" for name, count in offers.completed_by.items())
+    table = Table(title="Replies of fleets", caption=f"{offers.auctions} auctions; decided: {completed or 'none'}")
+    columns = ("used", "late", "duplicate", "unreadable", "missing")
+    for column in columns:
+        table.add_column(column, justify="right")
+    table.add_row(*(str(getattr(offers, column)) for column in columns))
     return table

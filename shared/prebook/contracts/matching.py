@@ -22,6 +22,9 @@ class DriverMatched(Message, frozen=True, kw_only=True):
     fleet: str
     driver: str
     minutes_away: int
+    fleets_asked: int = 0
+    fleets_replied: int = 0
+    """Number of fleets whose replies were there; below ``fleets_asked`` the match is a partial answer."""
 
 
 class NoDriverFound(Message, frozen=True, kw_only=True):
@@ -30,6 +33,8 @@ class NoDriverFound(Message, frozen=True, kw_only=True):
     fleets_asked: int
     """Number of fleets that were asked."""
     reason: str
+    fleets_replied: int = 0
+    """Number of fleets whose replies were there."""
 
 
 DriverReply = DriverMatched | NoDriverFound

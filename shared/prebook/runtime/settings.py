@@ -16,6 +16,7 @@ from prebook.messaging.policy import FlowPolicy, read_policies
 from prebook.patterns.signature import MAX_KEY_BYTES, MIN_KEY_BYTES, InvalidSecret, key_of
 from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
+from prebook.runtime.offer_settings import OfferSettings
 from prebook.runtime.retention import MAX_OUTBOX_DEDUP_S, OUTBOX_DEDUP_S
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -27,7 +28,6 @@ DatabaseUrl = Annotated[
 ]
 AmqpUrl = Annotated[str, msgspec.Meta(pattern="^amqps?://", examples=["amqp://user:password@host:port/vhost"])]
 CallerSecret = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*=.")]
-FleetName = Annotated[str, msgspec.Meta(pattern="^(ada|borealis|cargo|delta)$")]
 OperatorToken = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_-]{0,39}=[!-~]{16,}$")]
 HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", examples=["http://host:port"])]
 
@@ -39,7 +39,7 @@ RELOADABLE_SECRETS = ("signing_secrets", "caller_secrets", "operator_tokens", "r
 """Settings that are reloaded when their files change (``secret_reload``)."""
 
 
-class ServiceSettings(msgspec.Struct, kw_only=True):
+class ServiceSettings(OfferSettings, kw_only=True):
     """Each field is an environment variable: ``http_port`` is PREBOOK_HTTP_PORT (or PREBOOK_HTTP_PORT_FILE).
 
     No field changes while the service runs but the secrets (``RELOADABLE_SECRETS``), which are read at every use.
@@ -222,23 +222,6 @@ class ServiceSettings(msgspec.Struct, kw_only=True):
         ),
     ] = 0.0
     rider_burst: Annotated[int, msgspec.Meta(ge=1, description="bookings that one rider may request at once")] = 10
-    fleets: Annotated[
-        tuple[FleetName, ...],
-        msgspec.Meta(
-            min_length=1,
-            description="comma-separated partner fleets that matching asks for an offer for every ride, of ada, "
-            "borealis, cargo and delta; each one adds a request and a reply to the cost of a ride",
-            examples=["ada,borealis,cargo,delta"],
-        ),
-    ] = ("ada", "borealis", "cargo")
-    partner_timeout_s: Annotated[
-        float,
-        msgspec.Meta(
-            gt=0,
-            le=60,
-            description="seconds that fleets waits for the reply of a partner, which then counts as declined",
-        ),
-    ] = 2.0
     seed: Annotated[int, msgspec.Meta(description="seed of the simulated fleets, a whole number")] = 7
     clock_skew_s: Annotated[
         float, msgspec.Meta(ge=-86_400, le=86_400, description="seconds that this process's clock is ahead; for tests")

@@ -37,6 +37,7 @@ NAMES = {
     *(f"{server}_{kind}" for server in ("broker", "database") for kind in ("restart", "kill")),
     *("connections_cut", "memory_alarm", "queue_full", "duplicate_everything", "poison", "leader_lost"),
     *("database_read_only", "database_locked"),
+    *(f"partner_{kind}_{partner}" for kind in ("slow", "dead", "garbled") for partner in ("ada", "borealis", "cargo")),
     *(f"link_{kind}_{link}" for kind in ("slow", "cut", "black_hole", "response_loss") for link in LINKS),
 }
 

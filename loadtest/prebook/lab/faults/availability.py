@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prebook.devstack.supervisor.contract import ProcessInfo, ProxyInfo, ServerInfo
-from prebook.flows import CONSOLE, OPERATIONS
+from prebook.flows import ASK_FLEET, CONSOLE, OPERATIONS
 from prebook.lab.faults.broker_channel import open_admin_channel
 from prebook.lab.faults.catalogue import FAULT_CATALOGUE
 from prebook.lab.faults.fault_access import FaultAccess
@@ -32,6 +32,7 @@ class SuiteCapabilities:
     control_problem: str = ""
     management_problem: str = ""
     amqp_problem: str = ""
+    partners_problem: str = ""
 
 
 async def read_capabilities(fault_access: FaultAccess) -> SuiteCapabilities:
@@ -51,6 +52,7 @@ async def read_capabilities(fault_access: FaultAccess) -> SuiteCapabilities:
         control_problem="" if fault_access.supervisor_urls else NO_CONTROL,
         management_problem=management_problem,
         amqp_problem=amqp_problem,
+        partners_problem=_check_partners(fault_access),
     )
 
 
@@ -83,6 +85,11 @@ async def _count_nodes(fault_access: FaultAccess) -> tuple[int, str]:
         return len(await fault_access.broker.get("nodes")), ""
     except BrokerManagementError as error:
         return 0, str(error)
+
+
+def _check_partners(fault_access: FaultAccess) -> str:
+    is_known = ASK_FLEET.provider in fault_access.addresses.internal and fault_access.addresses.console_secrets
+    return "" if is_known else "fleets cannot be called; set PREBOOK_INTERNAL_URL_FLEETS and PREBOOK_CONSOLE_SECRETS"
 
 
 async def _check_amqp(fault_access: FaultAccess) -> str:
@@ -164,5 +171,6 @@ REASONS: Mapping[Need, Callable[[Fault, SuiteCapabilities], str]] = {
     Need.SERVERS: _no_server,
     Need.PROXIES: _no_proxy,
     Need.CLUSTER: _no_cluster,
+    Need.PARTNERS: lambda _, capabilities: capabilities.partners_problem,
 }
 """Need -> function that returns why the suite does not meet it for a fault, or an empty text."""

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from prebook.flows import OPERATIONS, PROCESSES, SERVICES
 from prebook.lab.faults.model import Fault, FaultKind, Need
 
+PARTNERS = ("ada", "borealis", "cargo")
+"""Partner fleets that are asked by default."""
 PROCESS_NEEDS = frozenset({Need.CONTROL})
 SERVER_NEEDS = frozenset({Need.CONTROL, Need.SERVERS})
 PROXY_NEEDS = frozenset({Need.CONTROL, Need.PROXIES})
@@ -138,6 +140,23 @@ BROKER_FAULTS: tuple[Fault, ...] = (
 )
 
 
+PARTNER_EFFECTS: Mapping[FaultKind, str] = {
+    FaultKind.PARTNER_SLOW: "replies a second later: rides with two other offers are not delayed, and its own offers "
+    "come late",
+    FaultKind.PARTNER_DEAD: "accepts requests and never replies: rides with two other offers are not delayed, and "
+    "the others wait until it is given up",
+    FaultKind.PARTNER_GARBLED: "sends replies that no translator reads: each counts as declined, and is parked with "
+    "its bytes",
+}
+
+
+def _partner_faults() -> Iterator[Fault]:
+    for kind, effect in PARTNER_EFFECTS.items():
+        for partner in PARTNERS:
+            expectation = f"The partner fleet {partner} {effect}; nothing accepted is lost."
+            yield Fault(f"{kind.value}_{partner}", kind, partner, expectation, frozenset({Need.PARTNERS}))
+
+
 def _process_faults() -> Iterator[Fault]:
     for kind, effect in PROCESS_EFFECTS.items():
         for service in PROCESSES:
@@ -179,6 +198,13 @@ LINK_ENDPOINTS: Mapping[str, str] = {
 """Name of a fault proxy -> the two ends of its link, as the expectation names them."""
 FAULT_CATALOGUE: Mapping[str, Fault] = {
     fault.name: fault
-    for fault in (*_process_faults(), *_clock_faults(), *SERVER_FAULTS, *BROKER_FAULTS, *_link_faults())
+    for fault in (
+        *_process_faults(),
+        *_clock_faults(),
+        *SERVER_FAULTS,
+        *BROKER_FAULTS,
+        *_link_faults(),
+        *_partner_faults(),
+    )
 }
 """Name -> fault. Names are part of the command line and of reports, and do not change."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from prebook.contracts.plan import Coupling
-from prebook.flows import PROCESSES
-from prebook.lab.faults.catalogue import LINK_ENDPOINTS
+from prebook.flows import ASK_FLEET, PROCESSES
+from prebook.lab.faults.catalogue import LINK_ENDPOINTS, PARTNERS
 from prebook.lab.faults.clock_skew import SKEW_S
 from prebook.lab.faults.model import Fault, FaultKind
 
@@ -58,8 +58,8 @@ TRANSPORTS_OF_SERVER: Mapping[str, frozenset[Transport]] = {
     DATABASE: ANY_TRANSPORT,  # a service can neither accept a request nor store its effect
 }
 """Server -> transports that fail without it."""
-HARMLESS_KINDS = frozenset({FaultKind.DUPLICATE_EVERYTHING, FaultKind.POISON})
-"""Kinds that add messages and take nothing away: they explain no delay."""
+HARMLESS_KINDS = frozenset({FaultKind.DUPLICATE_EVERYTHING, FaultKind.POISON, FaultKind.PARTNER_GARBLED})
+"""Kinds that add messages, or replies without an offer, and take nothing away: they explain no delay."""
 ENDING_KINDS = frozenset({FaultKind.KILL, FaultKind.CLOCK_SKEW})
 """Kinds that end the process of their target. A clock is changed by restarts."""
 
@@ -76,6 +76,7 @@ EFFECT_OF_TARGET: Mapping[str, FaultEffect] = {
     **{process: FaultEffect(frozenset({process})) for process in PROCESSES},
     **{server: FaultEffect(frozenset(PROCESSES), transports) for server, transports in TRANSPORTS_OF_SERVER.items()},
     **{link: link_effect(link) for link in LINK_ENDPOINTS},
+    **{partner: FaultEffect(frozenset({ASK_FLEET.provider})) for partner in PARTNERS},
 }
 """Target of a fault -> effect while it does not work."""
 

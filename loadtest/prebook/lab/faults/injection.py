@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
+from prebook.contracts.partners import PartnerCondition
 from prebook.devstack.supervisor.contract import WriteFault
 from prebook.lab.faults import (
     clock_skew,
@@ -13,6 +14,7 @@ from prebook.lab.faults import (
     duplication,
     links,
     memory_alarm,
+    partners,
     poison,
     processes,
     queue_full,
@@ -48,6 +50,9 @@ INJECTIONS: Mapping[FaultKind, Injection] = {
     FaultKind.LINK_CUT: links.link_injection("cut", links.has_failures),
     FaultKind.LINK_BLACK_HOLE: links.link_injection("black_hole", links.has_failures),
     FaultKind.LINK_RESPONSE_LOSS: links.link_injection("response_loss", links.has_failures),
+    FaultKind.PARTNER_SLOW: partners.partner_injection(PartnerCondition.SLOW),
+    FaultKind.PARTNER_DEAD: partners.partner_injection(PartnerCondition.DEAD),
+    FaultKind.PARTNER_GARBLED: partners.partner_injection(PartnerCondition.GARBLED),
 }
 
 

@@ -28,6 +28,9 @@ class FaultKind(StrEnum):
     LINK_CUT = "link_cut"
     LINK_BLACK_HOLE = "link_black_hole"
     LINK_RESPONSE_LOSS = "link_response_loss"
+    PARTNER_SLOW = "partner_slow"
+    PARTNER_DEAD = "partner_dead"
+    PARTNER_GARBLED = "partner_garbled"
 
 
 class Need(StrEnum):
@@ -47,11 +50,15 @@ class Need(StrEnum):
     """A supervisor that runs the target, a fault proxy."""
     CLUSTER = "cluster"
     """A broker with several nodes."""
+    PARTNERS = "partners"
+    """Calls to fleets, which simulates the partners, in the name of the console."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One entry of the catalogue; ``target`` names a service, a server (broker, database) or a fault proxy."""
+    """One entry of the catalogue; ``target`` names a service, a server (broker, database), a fault proxy or a
+    partner fleet.
+    """
 
     name: str
     kind: FaultKind

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from prebook.fleets.partners.conditions import CONDITIONS
 from prebook.fleets.partners.simulation import Partner, PartnerCall, PartnerProfile, WireFormat
 from prebook.fleets.partners.wire_formats import ADA, BOREALIS, CARGO, DELTA
 
@@ -14,5 +15,8 @@ PARTNERS: tuple[tuple[PartnerProfile, WireFormat], ...] = (
 
 
 def partners(seed: int) -> Mapping[str, PartnerCall]:
-    """Call function of each partner, by fleet name; ``seed`` determines all decisions."""
-    return {profile.name: Partner(profile, wire_format, seed).call for profile, wire_format in PARTNERS}
+    """Call function of each partner, by fleet name, in its present condition; ``seed`` determines all decisions."""
+    return {
+        profile.name: CONDITIONS.apply(profile.name, Partner(profile, wire_format, seed).call)
+        for profile, wire_format in PARTNERS
+    }

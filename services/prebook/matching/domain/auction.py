@@ -1,11 +1,10 @@
 """An auction among fleets: requests to all, the best of the first offers wins. Source: EIP, Scatter-Gather."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
-MIN_OFFERS = 2
-"""Offers that complete an auction; waiting for the others is not worth the rider's time."""
+from prebook.patterns.scatter_gather import Choice, Completion, CompletionPolicy, ReplyCounts, ReplyVerdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +23,15 @@ class Offer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuctionPolicy:
+    """Fleets to ask, completion of an auction, and choice of the winner."""
+
+    fleets: tuple[str, ...]
+    completion: CompletionPolicy
+    choice: Choice = Choice.NEAREST
+
+
+@dataclass(frozen=True, kw_only=True)
 class Auction:
     """An immutable auction; every transition returns the next one."""
 
@@ -37,32 +45,42 @@ class Auction:
     """Offers that arrived after the close."""
     lost_offers: int = 0
     """Offers whose driver's slot was assigned to another booking before the close."""
+    replies: ReplyCounts = field(default_factory=ReplyCounts)
+    """Replies of the fleets by verdict."""
+    completed_by: Completion | None = None
+    """Cause of the decision; None while it is open, and if the booking ended before."""
 
     @property
-    def is_complete(self) -> bool:
-        """Whether to decide now: enough offers are in, or no reply is pending."""
-        return not self.closed and (len(self.offers) >= MIN_OFFERS or not self.pending_fleets)
+    def fleets_replied(self) -> int:
+        """Number of fleets whose replies were there when the auction was closed."""
+        return self.replies.used + self.replies.unreadable
 
-    @property
-    def ranked_offers(self) -> tuple[Offer, ...]:
+    def completion(self, policy: CompletionPolicy, age: timedelta) -> Completion | None:
+        """Return the cause to decide the auction at this age; None if it stays open or is closed already."""
+        if self.closed:
+            return None
+        return policy.completion(useful=len(self.offers), pending=len(self.pending_fleets), age_s=age.total_seconds())
+
+    def ranked_offers(self, choice: Choice) -> tuple[Offer, ...]:
         """Offers, best first."""
-        return tuple(sorted(self.offers, key=lambda offer: offer.rank))
+        return self.offers if choice is Choice.FIRST else tuple(sorted(self.offers, key=lambda offer: offer.rank))
 
-    def with_reply(self, fleet: str, offer: Offer | None) -> Self:
-        """Auction with a fleet's reply; ``offer`` is None if the fleet declined or did not reply in time."""
-        offers = self.offers if offer is None else (*self.offers, offer)
-        return replace(self, pending_fleets=self.pending_fleets - {fleet}, offers=offers)
+    def with_reply(self, fleet: str, offer: Offer | None, verdict: ReplyVerdict) -> Self:
+        """Auction with a fleet's reply; ``offer`` is None if the fleet declined or did not reply in time.
 
-    def with_late_reply(self, fleet: str, offer: Offer | None) -> Self:
-        """Closed auction with a fleet's reply; an offer is only counted."""
-        return replace(
-            self, pending_fleets=self.pending_fleets - {fleet}, late_offers=self.late_offers + (offer is not None)
-        )
+        In a closed auction an offer is only counted.
+        """
+        counted = replace(self, pending_fleets=self.pending_fleets - {fleet}, replies=self.replies.counted(verdict))
+        if offer is None or verdict is ReplyVerdict.DUPLICATE:
+            return counted
+        if self.closed:
+            return replace(counted, late_offers=self.late_offers + 1)
+        return replace(counted, offers=(*self.offers, offer))
 
     def without_offers(self) -> Self:
         """Auction whose offers so far are lost: their drivers were assigned to other bookings."""
         return replace(self, lost_offers=self.lost_offers + len(self.offers), offers=())
 
-    def decided(self, winner: Offer | None) -> Self:
+    def decided(self, winner: Offer | None, completed_by: Completion | None = None) -> Self:
         """Closed auction with its winner, or None."""
-        return replace(self, winner=winner, closed=True)
+        return replace(self, winner=winner, closed=True, completed_by=self.completed_by or completed_by)

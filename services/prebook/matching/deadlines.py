@@ -1,0 +1,45 @@
+"""Deadlines of auctions: an auction with an offer does not wait for the other fleets any longer. Each replica scans."""
+
+from prebook.contracts.message import Unavailable
+from prebook.flows import ASK_FLEET, FIND_DRIVER
+from prebook.matching.store import MatchingWork
+from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_id
+from prebook.runtime.service import ServiceContext
+
+SCAN_INTERVAL_S = 0.1
+MAX_OVERDUE = 100
+"""Auctions that one scan closes; more are closed by the next one."""
+DEADLINE_KEY = "deadline"
+"""Key of the synthetic reply that closes an auction at its deadline; no fleet has this name."""
+
+
+class AuctionDeadlines:
+    """Finds overdue auctions and lets the handler of replies decide them, one transaction each."""
+
+    def __init__(self, context: ServiceContext[MatchingWork]) -> None:
+        self._context = context
+
+    async def close_overdue(self) -> int:
+        """Close all overdue auctions that one scan finds; return their number."""
+        async with self._context.units.background() as work:
+            overdue = await work.list_overdue(MAX_OVERDUE)
+        for booking_id in overdue:
+            async with self._context.units.background() as work:
+                request = await work.find_pending_request(FIND_DRIVER.name, booking_id)
+            if request is not None:
+                await self._context.gateway.process(self._deadline_reply(request))
+        return len(overdue)
+
+    def _deadline_reply(self, request: Envelope) -> Envelope:
+        """Return the reply of the deadline. Its id is that of no fleet's reply, and the same in all replicas."""
+        return Envelope(
+            id=reply_id(message_id(request.conversation_id, ASK_FLEET.name, DEADLINE_KEY)),
+            kind=MessageKind.REPLY,
+            flow=ASK_FLEET.name,
+            body=Unavailable(reason="deadline"),
+            source="matching",
+            conversation_id=request.conversation_id,
+            time=self._context.clock(),
+            plan=request.plan,
+            trace=request.trace.child(),
+        )
