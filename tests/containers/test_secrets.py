@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from prebook.cli.secrets import (
@@ -13,9 +14,12 @@ from prebook.cli.secrets import (
     generate_secrets,
     secrets,
 )
+from prebook.devstack.errors import UserError
+from prebook.devstack.service_environment import generate_passwords
 from prebook.devstack.supervisor.control_api import token_digest
 from prebook.flows import CONSOLE, PROCESSES, SERVICES
 from prebook.topology.access import ACCOUNTS
+from tests.topology.ride_examples import TABLES, read_tables
 
 HOSTS = ("postgres:5432", "rabbitmq:5672")
 
@@ -72,3 +76,27 @@ def test_existing_secrets_are_kept(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / COMPLETION_FILE]
     assert (tmp_path / COMPLETION_FILE).read_text() == "generated earlier"
+
+
+def test_each_subscriber_to_confirmed_rides_gets_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    couplings = tmp_path / "couplings.toml"
+    subscribers = read_tables(couplings, TABLES).queues.keys()
+    monkeypatch.setenv("PREBOOK_COUPLINGS", str(couplings))
+    assert generate_passwords().keys() == {*ACCOUNTS, *subscribers}
+    files = generate_secrets(*HOSTS)
+    assert json.loads(files["setup/role_passwords"][0]).keys() == {*ACCOUNTS, *subscribers}
+    for account in subscribers:
+        text, owner, mode = files[f"{account}/amqp_url"]
+        assert text.startswith(f"amqp://prebook_{account}:")
+        assert (owner, mode) == (CONSOLE_UID, OWNER_ONLY_MODE), "the console takes rides for operators"
+
+
+def test_overlapping_desks_are_reported_with_the_file_to_correct(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    couplings = tmp_path / "couplings.toml"
+    couplings.write_text("[desks.a]\n[desks.b]")
+    monkeypatch.setenv("PREBOOK_COUPLINGS", str(couplings))
+    with pytest.raises(UserError, match="a and b") as raised:
+        generate_passwords()
+    assert raised.value.remedy == f"correct {couplings}"

@@ -1,5 +1,6 @@
 """Subscribers to confirmed rides on a real broker: routes, filter, permissions, and `prebook dispatch take`."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.topology.ride_examples import TABLES, confirmed_ride, read_tables
 from tests.topology.test_broker_behaviour import channel_of
 
 pytestmark = pytest.mark.real
+DEADLINE_S = 60.0
 RIDES = {
     "b-west": confirmed_ride("b-west"),
     "b-airport": confirmed_ride("b-airport", vehicle_class=VehicleClass.XL, cents=9_900),
@@ -66,6 +68,14 @@ async def published(subscriptions: RideSubscriptions, administrator: tuple[str, 
 
 def subscriber_url(account: str, host: str) -> str:
     return f"amqp://{addresses.broker_user(account)}:{quote(f'password of {account}')}@{host}/{VHOST}"
+
+
+@pytest.mark.usefixtures("published")
+async def test_waiting_rides_are_counted(subscriptions: RideSubscriptions, broker: ManagementClient) -> None:
+    expected = {subscriptions.queues[account]: len(rides) for account, rides in WAITING.items()}
+    async with asyncio.timeout(DEADLINE_S):
+        while expected.items() - (await broker.count_messages()).items():
+            await asyncio.sleep(0.3)
 
 
 @pytest.mark.usefixtures("published")
