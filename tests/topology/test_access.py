@@ -66,7 +66,8 @@ def test_operations_may_republish_any_message_and_return_it_to_any_queue() -> No
         (exchange, key) for service in SERVICES for exchange, key in intended(service) if exchange in message_exchanges
     }
     consumed = {q.address for q in SUITE.logical_queues() if q.consumer in SERVICES}
-    assert allowed == published | {(addresses.REDELIVER, queue) for queue in consumed}
+    tests = {(addresses.delay_queue(delay_s), addresses.TEST_MESSAGE) for delay_s in (0.2, 1.0)}
+    assert allowed == published | tests | {(addresses.REDELIVER, queue) for queue in consumed}
     readable = {queue for queue in QUEUES if _matches(PERMISSIONS[addresses.broker_user(OPERATIONS)].read, queue)}
     assert readable == {addresses.PARKING_QUEUE}
 

@@ -11,9 +11,11 @@ from prebook.http.operator_guard import guard_operator_routes
 from prebook.messaging import addresses
 from prebook.messaging.handlers import Handlers
 from prebook.messaging.policy import Policies, retry_delays_s
+from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters import api as dead_letters_api
 from prebook.operations.dead_letters.metrics import refresh_dead_letters
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
+from prebook.operations.delay_queue_check import DelayQueueCheck
 from prebook.operations.replays import api as replays_api
 from prebook.operations.replays.redelivery import TargetsByQueue
 from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
@@ -48,10 +50,14 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     """Return the API, the consumer of the parking queue, and the loop that advances replays."""
     targets = targets_by_queue(context.policies)
     begin = context.units.messages
+
+    async def record(message: DeadLetter) -> None:
+        if not check.is_returned(message):
+            await recorder.record(message)
+
     recorder = DeadLetterRecorder(begin, dead_letter_sender_check(suite_topology(retry_delays_s(context.policies))))
-    consumer = DeadLetterConsumer(
-        context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, recorder.record
-    )
+    consumer = DeadLetterConsumer(context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, record)
+    check = DelayQueueCheck(context.publisher, retry_delays_s(context.policies), consumer.connection.up.is_set)
     ports = ReplayPorts(context.publisher, inbox_lookup(context.http, INBOX_TIMEOUT_S), targets)
     runner = ReplayRunner(begin, ports, uuid4().hex)
     return ServiceExtensions(
@@ -65,7 +71,11 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
                 context.settings.operator_hosts,
             )
         ],
-        loops={"dead_letter_consumer": consumer.connection.run, "replay_runner": runner.run},
+        loops={
+            "dead_letter_consumer": consumer.connection.run,
+            "replay_runner": runner.run,
+            "delay_queue_check": check.run,
+        },
         connections={"broker (dead letters)": consumer.connection.up},
         gauge_refreshers=(partial(refresh_dead_letters, begin),),
     )

@@ -1,7 +1,9 @@
 """`prebook doctor`: check this machine, and the suite on it, for what `prebook up` needs."""
 
 import os
+import re
 import sys
+from collections.abc import Mapping
 
 import msgspec
 import rich_click as click
@@ -23,6 +25,7 @@ from prebook.devstack.providers import (
 from prebook.devstack.service_environment import count_ports
 from prebook.devstack.suite_state import read_suite_state
 from prebook.devstack.terminal import echo
+from prebook.flows import OPERATIONS
 from prebook.http.client import create_http_client, limit_exchange
 from prebook.messaging.errors import Unreachable
 from prebook.runtime import paths
@@ -33,6 +36,16 @@ RECOMMENDED_CORES = 2
 FEW_CORES_HINT = f" ({RECOMMENDED_CORES} or more are recommended for measurements)"
 REQUEST_TIMEOUT_S = 3.0
 MAX_REASON_CHARS = 300
+SUPPORTED_BROKER = (4, 0)
+"""Lowest version of RabbitMQ in support. 3.10 ends its dead-lettering at some ``x-death`` headers, 4.0 ignores them."""
+OLD_BROKER_HINT = (
+    " (out of support; one message with a made-up x-death header can end its dead-lettering for good: use RabbitMQ 4)"
+)
+DELAY_QUEUE_REMEDY = (
+    "read the guide's section on a broker that returns no delayed messages; the broker's log names the queue beside "
+    "rabbit_fifo_dlx_worker"
+)
+OVERDUE_DELAY_QUEUE = re.compile(r'^prebook_delay_queue_overdue_seconds\{queue="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
 EXAMPLES = examples(
     "prebook doctor",
     "PREBOOK_STACK=docker prebook doctor",
@@ -67,7 +80,8 @@ def doctor(*, as_json: bool) -> None:
 async def _examine() -> list[DoctorFinding]:
     if are_services_configured():
         urls = find_services().internal_urls
-        return [await _check_readiness(name, url, url, f"read the log of {name}") for name, url in urls.items()]
+        readiness = [await _check_readiness(name, url, url, f"read the log of {name}") for name, url in urls.items()]
+        return [*readiness, *await _check_delay_queues(urls)]
     return [
         *_check_machine(),
         await _check_broker(),
@@ -127,10 +141,12 @@ async def _check_suite() -> list[DoctorFinding]:
         suite = read_suite_state(paths.home_dir())
     except UserError as error:
         return [DoctorFinding("suite", True, error.problem), _check_ports()]
-    return [
+    readiness = [
         await _check_readiness(service, url, suite.internal_urls[service], f"read {suite.logs}/{service}.log")
         for service, url in suite.urls.items()
     ]
+    broker = DoctorFinding("broker", True, describe_broker(suite.broker))
+    return [broker, *readiness, *await _check_delay_queues(suite.internal_urls)]
 
 
 def _check_ports() -> DoctorFinding:
@@ -151,6 +167,33 @@ async def _check_readiness(service: str, shown_url: str, internal_url: str, reme
         return DoctorFinding(service, response.is_success, f"{shown_url} {text}", remedy)
     except Unreachable as error:
         return DoctorFinding(service, False, str(error), remedy)
+
+
+def describe_broker(name: str) -> str:
+    """Return ``name``, such as "RabbitMQ 3.10.8", with a warning if that version is known to end its dead-lettering."""
+    version = re.search(r"(\d+)\.(\d+)", name)
+    is_old = version is not None and (int(version[1]), int(version[2])) < SUPPORTED_BROKER
+    return f"{name}{OLD_BROKER_HINT if is_old else ''}"
+
+
+async def _check_delay_queues(internal_urls: Mapping[str, str]) -> list[DoctorFinding]:
+    """Return a finding about the delay queues; none if operations, which tests them, is not there or not reachable."""
+    url = internal_urls.get(OPERATIONS)
+    if url is None:
+        return []
+    try:
+        async with limit_exchange(url, REQUEST_TIMEOUT_S), create_http_client() as client:
+            return [delay_queue_finding((await client.get(f"{url}/metrics")).text)]
+    except Unreachable:
+        return []
+
+
+def delay_queue_finding(metrics: str) -> DoctorFinding:
+    """Return what the metrics of operations say about the delay queues."""
+    late_s = {queue: float(seconds) for queue, seconds in OVERDUE_DELAY_QUEUE.findall(metrics)}
+    stuck = [f"{queue} for {seconds:.0f} s" for queue, seconds in sorted(late_s.items()) if seconds]
+    detail = f"the broker returns nothing from {', '.join(stuck)}" if stuck else "the broker returns delayed messages"
+    return DoctorFinding("delay queues", not stuck, detail, DELAY_QUEUE_REMEDY)
 
 
 def _finding_text(finding: DoctorFinding) -> str:

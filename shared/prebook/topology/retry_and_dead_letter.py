@@ -38,7 +38,7 @@ def with_retry_and_parking(base: Topology, delays_s: Iterable[float]) -> Topolog
     delays = sorted(set(delays_s))
     whole = base | _parking() | _replay_grants(base) | Topology(message_grants=frozenset(_redelivery_grants(base)))
     for delay_s in delays:
-        whole |= _delay_queue(delay_s)
+        whole |= _delay_queue(delay_s) | _test_messages(delay_s)
     for queue in base.consumed_queues():
         whole |= _retry_and_parking(queue, delays)
     return whole
@@ -74,6 +74,14 @@ def _delay_queue(delay_s: float) -> Topology:
         overflow="reject-publish",
     )
     return _catch_all_queue(name, Queue(name), limits)
+
+
+def _test_messages(delay_s: float) -> Topology:
+    """Let operations send test messages through a delay queue to the queue that it consumes. Source: EIP."""
+    return Topology(
+        bindings=frozenset({Binding(addresses.REDELIVER, addresses.TEST_MESSAGE, PARKING_QUEUE.name)}),
+        grants=frozenset({Grant(OPERATIONS, addresses.delay_queue(delay_s), addresses.TEST_MESSAGE)}),
+    )
 
 
 def _parking() -> Topology:
