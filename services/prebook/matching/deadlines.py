@@ -2,6 +2,7 @@
 
 from prebook.contracts.message import Unavailable
 from prebook.flows import ASK_FLEET, FIND_DRIVER
+from prebook.matching.due_auctions import DUE_AUCTIONS, DueAuctions
 from prebook.matching.store import MatchingWork
 from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_id
 from prebook.runtime.service import ServiceContext
@@ -16,11 +17,14 @@ DEADLINE_KEY = "deadline"
 class AuctionDeadlines:
     """Finds overdue auctions and lets the handler of replies decide them, one transaction each."""
 
-    def __init__(self, context: ServiceContext[MatchingWork]) -> None:
+    def __init__(self, context: ServiceContext[MatchingWork], due_auctions: DueAuctions = DUE_AUCTIONS) -> None:
         self._context = context
+        self._due_auctions = due_auctions
 
     async def close_overdue(self) -> int:
-        """Close all overdue auctions that one scan finds; return their number."""
+        """Close all overdue auctions that one scan finds; return their number. Most calls need no scan."""
+        if not self._due_auctions.begin_scan():
+            return 0
         async with self._context.units.background() as work:
             overdue = await work.list_overdue(MAX_OVERDUE)
         for booking_id in overdue:

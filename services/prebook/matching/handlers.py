@@ -9,6 +9,7 @@ from prebook.contracts.matching import FindDriver
 from prebook.contracts.message import Unavailable
 from prebook.matching import process
 from prebook.matching.domain.auction import Auction, AuctionPolicy
+from prebook.matching.due_auctions import DUE_AUCTIONS, DueAuctions
 from prebook.matching.metrics import count_fleet_reply
 from prebook.matching.process import MAX_AUCTION_AGE, AuctionTransition
 from prebook.matching.store import MatchingWork
@@ -26,8 +27,9 @@ class UnknownAuction(PermanentFailure):
 class AuctionHandlers:
     """Handlers of auctions under a policy."""
 
-    def __init__(self, policy: AuctionPolicy) -> None:
+    def __init__(self, policy: AuctionPolicy, due_auctions: DueAuctions = DUE_AUCTIONS) -> None:
         self._policy = policy
+        self._due_auctions = due_auctions
 
     async def find_driver(self, context: HandlerContext, request: FindDriver, work: MatchingWork) -> HandlerResult:
         """Open an auction and send a request to every fleet; refuse if the booking has an auction or has ended."""
@@ -54,7 +56,7 @@ class AuctionHandlers:
             )
             transition = replace(transition, events=(*withdrawn_or_late, *transition.events))
         if transition.auction != auction:
-            await work.save(transition.auction, self._due_after(transition.auction))
+            await self._save(transition.auction, age, work)
         count_fleet_reply(auction, transition.auction)
         return HandlerResult(transition.reply, transition.requests, transition.events)
 
@@ -64,6 +66,14 @@ class AuctionHandlers:
             if await work.assign(auction.booking_id, offer):
                 return process.decide(auction, offer, completed_by)
         return process.decide(auction, None, completed_by)
+
+    async def _save(self, auction: Auction, age: timedelta, work: MatchingWork) -> None:
+        due_after = self._due_after(auction)
+        if due_after is None:
+            self._due_auctions.discard(auction.booking_id)
+        else:
+            self._due_auctions.add(auction.booking_id, (due_after - age).total_seconds())
+        await work.save(auction, due_after)
 
     def _due_after(self, auction: Auction) -> timedelta | None:
         """Age at which the auction waits no longer for further offers; None if it has none, or is closed."""
