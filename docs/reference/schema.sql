@@ -667,6 +667,15 @@ CREATE TABLE notification.pending_reply (
 CREATE INDEX pending_reply_due ON notification.pending_reply USING btree (due_at);
 CREATE INDEX pending_reply_poll ON notification.pending_reply USING btree (poll_at) WHERE (poll_at IS NOT NULL);
 
+CREATE TABLE notification.rider_profile (
+    rider_id text NOT NULL,
+    tier text NOT NULL,
+    home_zone text,
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT rider_profile_pkey PRIMARY KEY (rider_id),
+    CONSTRAINT rider_profile_tier_check CHECK ((tier = ANY (ARRAY['standard'::text, 'silver'::text, 'gold'::text])))
+);
+
 CREATE OR REPLACE FUNCTION notification.claim_outbox(owner text, max_rows integer, lease interval, full_routes text[], tracked bigint[])
  RETURNS TABLE(seq bigint, route text, message text, failures integer, ordering_key text, refusals integer)
  LANGUAGE plpgsql
@@ -718,6 +727,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.key_lease TO prebook_
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.notified TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.outbox TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.pending_reply TO prebook_notification;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.rider_profile TO prebook_notification;
 GRANT USAGE ON SEQUENCE notification.blocked_seq_seq TO prebook_notification;
 GRANT USAGE ON SEQUENCE notification.delivery_id_seq TO prebook_notification;
 GRANT USAGE ON SEQUENCE notification.outbox_seq_seq TO prebook_notification;

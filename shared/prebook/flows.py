@@ -123,6 +123,19 @@ EVENT_PARTITIONS: dict[str, int] = {"booking": 4}
 """Number of partitions of a subscriber's events. Booking calls riders back, in the order of the outcomes of a ride, and
 adds the outcomes of a trip's legs one after the other."""
 
+
+@dataclass(frozen=True)
+class Lookup:
+    """Data of one service that another one reads over signed internal HTTP, outside of any flow."""
+
+    name: str
+    reader: str
+    owner: str
+
+
+RIDER_PROFILE = Lookup("rider_profile", "pricing", "notification")
+LOOKUPS = (RIDER_PROFILE,)
+
 SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "fleets")
 OPERATIONS = "operations"
 """Service that keeps and replays dead letters; takes part in no flow."""
@@ -133,6 +146,10 @@ PROCESSES: tuple[str, ...] = (*SERVICES, OPERATIONS)
 
 
 def callers_of(service: str) -> frozenset[str]:
-    """Return who may call internal endpoints of a service: callers of its flows, providers of those it calls, tools."""
+    """Return who may call internal endpoints of a service.
+
+    These are the callers of its flows, the providers of those it calls, the readers of its data, and tools.
+    """
     partners = {flow.caller for flow in ALL_FLOWS if flow.provider == service}
+    partners |= {lookup.reader for lookup in LOOKUPS if lookup.owner == service}
     return frozenset(partners | {flow.provider for flow in ALL_FLOWS if flow.caller == service} | {OPERATIONS, CONSOLE})

@@ -30,6 +30,7 @@ async def engine(notification_url: str) -> AsyncIterator[AsyncEngine]:
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM delivery"))
         await connection.execute(text("DELETE FROM notified"))
+        await connection.execute(text("DELETE FROM rider_profile"))
     yield engine
     await engine.dispose()
 

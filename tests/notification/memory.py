@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from prebook.contracts.booking import DeliveryEntry
 from prebook.contracts.notification import Notice
+from prebook.contracts.riders import RiderProfile
 from prebook.notification.domain.cursor import LogPosition
 
 
@@ -21,6 +22,7 @@ class Delivery:
 class MemoryNotification:
     notified: set[LogPosition] = field(default_factory=set)
     log: list[Delivery] = field(default_factory=list)
+    profiles: dict[str, RiderProfile] = field(default_factory=dict)
 
     async def deliver(
         self, booking_id: str, notice: Notice, rider_id: str, text: str, *, supersedes: Sequence[Notice] = ()
@@ -37,6 +39,12 @@ class MemoryNotification:
         recent = [entry for entry in self.log if entry.at >= since and entry.position > after]
         positions = sorted({entry.position for entry in recent})[:limit]
         return tuple(_entry(at, [entry.at for entry in recent if entry.position == at]) for at in positions)
+
+    async def find_profile(self, rider_id: str) -> RiderProfile | None:
+        return self.profiles.get(rider_id)
+
+    async def save_profile(self, rider_id: str, profile: RiderProfile) -> None:
+        self.profiles[rider_id] = profile
 
 
 def _entry(position: LogPosition, times: Sequence[datetime]) -> DeliveryEntry:

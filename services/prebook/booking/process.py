@@ -64,8 +64,8 @@ class BookingTransition:
     events: tuple[Event, ...] = ()
 
 
-def start(booking: Booking) -> BookingTransition:
-    """Request the fare of a new booking."""
+def start(booking: Booking, *, names_rider: bool = False) -> BookingTransition:
+    """Request the fare of a new booking. ``names_rider``: whether the request says whose ride it is."""
     ride = booking.ride
     request = QuoteFare(
         pickup=ride.pickup,
@@ -73,6 +73,7 @@ def start(booking: Booking) -> BookingTransition:
         pickup_at=ride.pickup_at,
         vehicle_class=ride.vehicle_class,
         passengers=ride.passengers,
+        rider_id=ride.rider_id if names_rider else None,
     )
     return BookingTransition(booking, (QUOTE_FARE.new_request(request),))
 

@@ -58,8 +58,11 @@ class TripTransition:
     """Numbers of the legs to cancel in the same transaction, unless they are over. Source: Saga, compensation."""
 
 
-def split_trip(trip: Trip, rides: Sequence[Ride]) -> list[BookingTransition]:
-    """Start one booking for each ride of the trip. Raises ValueError if there are too few or too many."""
+def split_trip(trip: Trip, rides: Sequence[Ride], *, names_rider: bool = False) -> list[BookingTransition]:
+    """Start one booking for each ride of the trip. Raises ValueError if there are too few or too many.
+
+    ``names_rider``: as for ``process.start``.
+    """
     return [
         _in_own_conversation(
             process.start(
@@ -70,7 +73,8 @@ def split_trip(trip: Trip, rides: Sequence[Ride]) -> list[BookingTransition]:
                     plan=trip.plan,
                     history=(StateChange(state=BookingState.REQUESTED, at=trip.accepted_at),),
                     leg=TripLeg(part.group_id, part.number),
-                )
+                ),
+                names_rider=names_rider,
             )
         )
         for part in split(trip.id, rides, min_size=MIN_LEGS, max_size=MAX_LEGS)

@@ -6,6 +6,7 @@ from prebook.flows import NOTIFY_RIDER
 from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.notification.api import internal_routes
 from prebook.notification.handlers import notify_rider
+from prebook.notification.profile_api import profile_routes
 from prebook.notification.retention import PURGES
 from prebook.notification.sql import NotificationSql
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
@@ -18,8 +19,8 @@ def handlers(_: ServiceSettings) -> Handlers[NotificationSql]:
 
 
 def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
-    """HTTP API of the delivery log."""
-    return ServiceExtensions(internal_routes=internal_routes(context))
+    """HTTP API of the delivery log and of riders' profiles."""
+    return ServiceExtensions(internal_routes=[*internal_routes(context), *profile_routes(context)])
 
 
 SERVICE = Service(

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from prebook.contracts.booking import DeliveryEntry
 from prebook.contracts.notification import Notice
+from prebook.contracts.riders import RiderProfile, RiderTier
 from prebook.notification.domain.cursor import LogPosition
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
@@ -28,6 +29,11 @@ LIST_DELIVERIES = text("""
     WHERE delivered_at >= :since AND (booking_id, notice) > (:booking_id, :notice)
     GROUP BY booking_id, notice ORDER BY booking_id, notice LIMIT :limit""")
 
+FIND_PROFILE = text("SELECT tier, home_zone FROM rider_profile WHERE rider_id = :rider_id")
+SAVE_PROFILE = text("""
+    INSERT INTO rider_profile (rider_id, tier, home_zone) VALUES (:rider_id, :tier, :home_zone)
+    ON CONFLICT (rider_id) DO UPDATE SET tier = :tier, home_zone = :home_zone, updated_at = now()""")
+
 
 class NotificationSql(SqlUnitOfWork):
     """NotificationWork on an open transaction."""
@@ -42,3 +48,11 @@ class NotificationSql(SqlUnitOfWork):
         values = {"since": since, "limit": limit, **after._asdict()}
         rows = await self.connection.execute(LIST_DELIVERIES, values)
         return tuple(DeliveryEntry(**row) for row in rows)
+
+    async def find_profile(self, rider_id: str) -> RiderProfile | None:
+        row = (await self.connection.execute(FIND_PROFILE, {"rider_id": rider_id})).first()
+        return RiderProfile(tier=RiderTier(row.tier), home_zone=row.home_zone) if row else None
+
+    async def save_profile(self, rider_id: str, profile: RiderProfile) -> None:
+        values = {"rider_id": rider_id, "tier": profile.tier.value, "home_zone": profile.home_zone}
+        await self._execute(SAVE_PROFILE, **values)

@@ -1,4 +1,4 @@
-"""Port of notification's store: delivered notices and the delivery log."""
+"""Port of notification's store: delivered notices, the delivery log, and riders' profiles."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,6 +6,7 @@ from typing import Protocol
 
 from prebook.contracts.booking import DeliveryEntry
 from prebook.contracts.notification import Notice
+from prebook.contracts.riders import RiderProfile
 from prebook.messaging.unit_of_work import UnitOfWork
 from prebook.notification.domain.cursor import LogPosition
 
@@ -24,4 +25,12 @@ class NotificationWork(UnitOfWork, Protocol):
 
     async def list_deliveries(self, since: datetime, after: LogPosition, limit: int) -> Sequence[DeliveryEntry]:
         """Read at most ``limit`` entries after ``after`` that were delivered at ``since`` or later, in log order."""
+        ...
+
+    async def find_profile(self, rider_id: str) -> RiderProfile | None:
+        """Return the profile of a rider; None if none was saved."""
+        ...
+
+    async def save_profile(self, rider_id: str, profile: RiderProfile) -> None:
+        """Store the profile of a rider in place of an earlier one."""
         ...

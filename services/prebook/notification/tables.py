@@ -1,8 +1,9 @@
 """Notification's tables for SQLAlchemy Core; migrations/ddl/notification.sql creates them."""
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, Table, Text, text
 
-from prebook.postgres.tables import NOW, TIMESTAMPTZ, messaging_tables
+from prebook.contracts.riders import RiderTier
+from prebook.postgres.tables import NOW, TIMESTAMPTZ, messaging_tables, one_of
 
 METADATA = messaging_tables("notification")
 NOTIFIED = Table(
@@ -24,4 +25,13 @@ DELIVERY = Table(
     Column("delivered_at", TIMESTAMPTZ, nullable=False, server_default=text("clock_timestamp()")),
     Index("delivery_order", "booking_id", "notice", "delivered_at"),
     Index("delivery_age", "delivered_at"),
+)
+RIDER_PROFILE = Table(
+    "rider_profile",
+    METADATA,
+    Column("rider_id", Text, primary_key=True),
+    Column("tier", Text, nullable=False),
+    Column("home_zone", Text),
+    Column("updated_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    CheckConstraint(one_of("tier", RiderTier), name="rider_profile_tier_check"),
 )

@@ -2,6 +2,7 @@
 
 from prebook.flows import BOOKING_ENDED, QUOTE_FARE
 from prebook.messaging.handlers import Handlers, HandlerSpec
+from prebook.pricing.enrichment import lookups
 from prebook.pricing.handlers import handle_booking_ended, quote_fare
 from prebook.pricing.retention import PURGES
 from prebook.pricing.sql import PricingSql
@@ -17,4 +18,4 @@ def handlers(settings: ServiceSettings) -> Handlers[PricingSql]:
     )
 
 
-SERVICE = Service(name="pricing", handlers=handlers, unit_of_work=PricingSql, purges=PURGES)
+SERVICE = Service(name="pricing", handlers=handlers, unit_of_work=PricingSql, purges=PURGES, lookups=lookups)

@@ -23,7 +23,10 @@ def quote_fare(quota: int) -> HandlerFunction[PricingWork]:
         # The grant must be the last statement before the commit: all quotes of the campaign contend for its row.
         discount = discount_cents(fare) if await work.grant_discount(context.conversation_id, quota) else 0
         quoted = FareQuoted(
-            fare=Money(cents=fare - discount), discount=Money(cents=discount), valid_until=context.now + QUOTE_VALIDITY
+            fare=Money(cents=fare - discount),
+            discount=Money(cents=discount),
+            valid_until=context.now + QUOTE_VALIDITY,
+            enrichment=ride.enrichment,
         )
         return HandlerResult(quoted)
 

@@ -21,6 +21,7 @@ BUILT_IN_COMMANDS = {
     "archive": "prebook.cli.archive:archive",
     "pipe": "prebook.cli.pipe.command:pipe",
     "ordering": "prebook.cli.ordering:ordering",
+    "profile": "prebook.cli.profile:profile",
     "retry": "prebook.cli.retry:retry",
     "topology": "prebook.cli.topology:topology",
     "doctor": "prebook.cli.doctor:doctor",

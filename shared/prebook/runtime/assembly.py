@@ -83,7 +83,7 @@ def assemble(
     waiters = ReplyWaiters()
     http = SignedHttpClient(ports.http, service.name, lambda: settings.signing_secrets)
     channels = build_channels(Transports(http, ports.publisher, policies, waiters))
-    handlers = service.handlers(settings)
+    handlers = service.handler_table(settings, http)
     dead_letters = DeadLetterPublisher(ports.publisher, observer)
 
     async def dead_letter(envelope: Envelope, cause: str, error: Exception) -> None:

@@ -6,7 +6,7 @@ production and for tests.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -15,9 +15,10 @@ from litestar.types import ControllerRouterHandler
 
 from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.ports import HttpClient, Publisher
+from prebook.flows import Flow
 from prebook.messaging.channel import Channels
 from prebook.messaging.gateway import MessagingGateway
-from prebook.messaging.handlers import Handlers
+from prebook.messaging.handlers import Handlers, PreTransaction
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from prebook.postgres.purge import PurgeRule
@@ -68,6 +69,11 @@ def no_extensions(_: ServiceContext[Any]) -> ServiceExtensions:
     return ServiceExtensions()
 
 
+def no_lookups(_: ServiceSettings, __: HttpClient) -> Mapping[Flow[Any, Any], PreTransaction]:
+    """Lookups of a service that needs no data of others."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Service(Generic[U]):
     """A service as data: its handler table, its unit of work and its extensions."""
@@ -78,3 +84,12 @@ class Service(Generic[U]):
     """Makes the SQL unit of work of one transaction, given its pooled connection."""
     extensions: Callable[[ServiceContext[Any]], ServiceExtensions] = no_extensions
     purges: Sequence[PurgeRule] = ()
+    lookups: Callable[[ServiceSettings, HttpClient], Mapping[Flow[Any, Any], PreTransaction]] = no_lookups
+    """Makes the calls to other services before the transaction of a request, given the client that signs them."""
+
+    def handler_table(self, settings: ServiceSettings, http: HttpClient) -> Handlers[U]:
+        """Return the handlers, with the lookups before their transactions."""
+        handlers = self.handlers(settings)
+        lookups = self.lookups(settings, http)
+        specs = {flow: replace(handlers.on_request[flow], pre_transaction=lookup) for flow, lookup in lookups.items()}
+        return replace(handlers, on_request={**handlers.on_request, **specs})

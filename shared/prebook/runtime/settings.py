@@ -145,6 +145,20 @@ class ServiceSettings(OfferSettings, kw_only=True):
             examples=["localhost,operations.example.com"],
         ),
     ] = frozenset({"localhost", "127.0.0.1", "[::1]", OPERATIONS})
+    fare_enrichment: Annotated[
+        Literal["off", "wait", "skip", "park"],
+        msgspec.Meta(
+            description="whether pricing adds the rider's profile to the request for a fare, and what happens to the "
+            "request while notification is away: it waits, is quoted without the profile, or is parked; the same for "
+            "booking, which then names the rider in the request"
+        ),
+    ] = "off"
+    profile_max_age_s: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0, le=86_400, description="seconds for which pricing may use a profile again; 0: it asks each time"
+        ),
+    ] = 60.0
     campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="number of discounts the campaign may grant")] = (
         1_000_000
     )
@@ -253,6 +267,11 @@ class ServiceSettings(OfferSettings, kw_only=True):
     def internal_urls(self) -> Mapping[str, str]:
         """Base URL of the internal listener of each service."""
         return {name: getattr(self, f"internal_url_{name}") for name in SERVICES}
+
+    @property
+    def enriches_fares(self) -> bool:
+        """Whether the request for a fare names the rider, and pricing adds the rider's profile."""
+        return self.fare_enrichment != "off"
 
     @property
     def tokens_of_operators(self) -> list[tuple[str, str]]:

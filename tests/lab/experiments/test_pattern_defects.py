@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from prebook.lab.experiments.enricher.registration import ACCOUNTED, CONTENT_ENRICHER
 from prebook.lab.experiments.experiment import Experiment
 from prebook.lab.experiments.law import LawVerdict
 from prebook.lab.experiments.patterns import (
@@ -58,6 +59,7 @@ SEEDED_RUNS = (
     SeededRun(MESSAGE_HISTORY, SeededDefect.LOSE, RECORDED),
     SeededRun(content_based_router.CONTENT_BASED_ROUTER, SeededDefect.LOSE, content_based_router.CONSERVED),
     SeededRun(message_filter.MESSAGE_FILTER, SeededDefect.LOSE, message_filter.CONSERVED),
+    SeededRun(CONTENT_ENRICHER, SeededDefect.LOSE, ACCOUNTED),
     SeededRun(pipes_and_filters.PIPES_AND_FILTERS, SeededDefect.LOSE, pipes_and_filters.ACCOUNTED),
     SeededRun(push_rate.PUSH_RATE, SeededDefect.LOSE, push_rate.DELIVERED),
 )

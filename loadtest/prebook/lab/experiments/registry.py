@@ -3,6 +3,7 @@
 from typing import Any
 
 from prebook.lab.experiments.crash_points.registration import CRASH_POINTS
+from prebook.lab.experiments.enricher.registration import CONTENT_ENRICHER
 from prebook.lab.experiments.exactly_once.registration import EXACTLY_ONCE
 from prebook.lab.experiments.experiment import Experiment, Section
 from prebook.lab.experiments.ordering.registration import ORDER
@@ -33,6 +34,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     MESSAGE_EXPIRATION,
     GUARANTEED_DELIVERY,
     MESSAGE_HISTORY,
+    CONTENT_ENRICHER,
     PIPES_AND_FILTERS,
     PUSH_RATE,
     CONTENT_BASED_ROUTER,

@@ -80,7 +80,7 @@ class BookRide:
         """
         now = self._clock()
         plan = {**self._default_plan, **(request.couplings or {})}
-        transition = process.start(_new_booking(key, request, plan, now))
+        transition = process.start(_new_booking(key, request, plan, now), names_rider=self._settings.enriches_fares)
         refused = self._check_admission(request, transition, now)
         rider_key = transition.booking.rider_key
         if refused is not None:

@@ -80,7 +80,8 @@ class BookTrip:
         now = self._context.clock()
         plan = {**self._default_plan, **(request.couplings or {})}
         trip = _new_trip(key, request, plan, now)
-        legs = split_trip(trip, [ride_of(leg, trip.rider_id) for leg in request.legs])
+        rides = [ride_of(leg, trip.rider_id) for leg in request.legs]
+        legs = split_trip(trip, rides, names_rider=self._context.settings.enriches_fares)
         refused = self._validate(request, now) or self._admission.refusal(trip.rider_key, plan, _requests(legs))
         if refused is not None:
             metrics.count_decision(refused.code)

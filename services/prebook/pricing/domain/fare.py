@@ -1,4 +1,4 @@
-"""Fare of a ride: a function of distance, vehicle class, passengers, time and demand only."""
+"""Fare of a ride: a function of distance, vehicle class, passengers, time, demand and the rider's profile only."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from prebook.contracts.distance import distance_m
 from prebook.contracts.pricing import QuoteFare
 from prebook.contracts.ride import VehicleClass
+from prebook.contracts.riders import RiderProfile, RiderTier
+from prebook.contracts.zone import zone_name
 from prebook.pricing.domain.demand import demand_percent
 from prebook.pricing.domain.money import divide_half_up, percent_of
 
@@ -21,6 +23,8 @@ NIGHT_PERCENT = 20
 RUSH_PERCENT = 15
 WEEKEND_PERCENT = 5
 SATURDAY = 5
+TIER_PERCENT = {RiderTier.STANDARD: 0, RiderTier.SILVER: 3, RiderTier.GOLD: 6}
+"""Percentage by which a tier lowers the fare."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ def fare_of(ride: QuoteFare) -> int | TooShort | TooFar:
         return TooFar(metres)
     at = ride.pickup_at.astimezone(UTC)
     base_cents = base_fare_cents(metres, ride.vehicle_class, ride.passengers)
-    return base_cents + percent_of(base_cents, time_percent(at) + demand_percent(ride.pickup, at))
+    profile = ride.profile or RiderProfile()
+    demand = 0 if zone_name(ride.pickup) == profile.home_zone else demand_percent(ride.pickup, at)
+    cents = base_cents + percent_of(base_cents, time_percent(at) + demand)
+    return cents - percent_of(cents, TIER_PERCENT[profile.tier])
 
 
 def base_fare_cents(metres: int, vehicle_class: VehicleClass, passengers: int) -> int:

@@ -123,7 +123,7 @@ class PatternReceiver:
         self._handled = set[str]()
         engine = create_engine(spec.service, context.settings.database_url)
         self._publisher = RabbitPublisher(spec.amqp_url, spec.service)
-        handlers: Handlers[ReceiverWork] = Handlers(on_event=dict.fromkeys(EVENT_TYPES, HandlerSpec(self._apply)))
+        handlers: Handlers[ReceiverWork] = Handlers(on_event=dict.fromkeys(EVENT_TYPES, self._handler()))
         begin = unit_of_work_factory(engine, self._new_work)
         policies = self._choose_policies(context.policies)
         self._gateway = create_gateway(
@@ -155,6 +155,10 @@ class PatternReceiver:
     def _failure_publisher(self) -> Publisher:
         """Return the publisher of retries and dead letters."""
         return self._publisher
+
+    def _handler(self) -> HandlerSpec[ReceiverWork]:
+        """Return the handler of all messages."""
+        return HandlerSpec(self._apply)
 
     def _new_work(self, connection: PooledConnection) -> ReceiverWork:
         if self._spec.deduplication is Deduplication.INBOX:
