@@ -57,11 +57,6 @@ class StageLoad:
     busy_s: float = 0.0
     """Seconds of all batches together, without the time for which the rate made them wait."""
 
-    @property
-    def batch_s(self) -> float:
-        """Mean seconds of a batch."""
-        return self.busy_s / self.batches if self.batches else 0.0
-
 
 @dataclass(frozen=True, slots=True)
 class _InPipe:

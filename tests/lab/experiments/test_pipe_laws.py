@@ -20,7 +20,14 @@ BATCH_S = {"filter": 0.0001, "enrich": 0.04, "push": 0.02}
 def samples(per_s: float, *, count: int = 50, lag_s: float = 0.0, **waiting: int) -> list[PipeSample]:
     lines = {"filter": 4, "enrich": 4, "push": 0} | waiting
     return [
-        PipeSample(at_s=number / 10, ended=round(number * per_s / 10), waiting=lines, batch_s=BATCH_S, lag_s=lag_s)
+        PipeSample(
+            at_s=number / 10,
+            ended=round(number * per_s / 10),
+            waiting=lines,
+            batches=dict.fromkeys(BATCH_S, 10 * number),
+            busy_s={name: 3.0 + 10 * number * each_s for name, each_s in BATCH_S.items()},
+            lag_s=lag_s,
+        )
         for number in range(count)
     ]
 

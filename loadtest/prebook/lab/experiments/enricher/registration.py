@@ -69,7 +69,7 @@ class EnrichmentFacts:
     locked: int
     """Lookups during which the row of their message was locked."""
     locked_ms: float
-    """Mean time for which a transaction held the campaign's row."""
+    """Mean milliseconds from the moment when a transaction has its locks until it saves the outcome."""
     per_s: float
     """Messages with an outcome per second."""
 
@@ -228,7 +228,7 @@ def _table(facts: Mapping[str, EnrichmentFacts]) -> ResultTable:
             "parked",
             "lookups",
             "locked",
-            "rows locked ms",
+            "ms from lock to save",
             "messages/s",
         ),
         rows=tuple(

@@ -1,6 +1,7 @@
 """Experiment: a push target with and without a limit of the rate. Source: EIP, Channel Adapter; SRE, Throttling."""
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, PatternSite
 from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS
 from prebook.lab.experiments.pipes import worker
 from prebook.lab.experiments.pipes.ends import PipeEnds
-from prebook.lab.experiments.pipes.samples import read_samples
+from prebook.lab.experiments.pipes.samples import batch_times_s, read_samples
 from prebook.lab.experiments.pipes.target import RecordingTarget
 from prebook.lab.experiments.pipes.worker import PUSH, PipeWorkerSpec
 from prebook.messaging import addresses
@@ -180,13 +181,13 @@ async def _push(site: PatternSite, arrangement: str, size: PushSize) -> PushRun:
     first_s = min((at for at in arrivals_s if at > restarted_s), default=restarted_s)
     times = {GROWS: (began_s + SETTLING_S, grown_s), DRAINS: (first_s + SETTLING_S, max(arrivals_s))}
     samples = read_samples(Path(spec.samples_path))
-    last_samples = {GROWS: samples[grown_at - 1], DRAINS: samples[-1]}
+    bounds = {GROWS: (samples[0], samples[grown_at - 1]), DRAINS: (samples[grown_at], samples[-1])}
     backlogs = {GROWS: backlog, DRAINS: await site.count_ready(queue)}
     phases = [
         PhaseRate(
             phase,
             *rate_between(arrivals_s, *within),
-            capacity_per_s=PARALLELISM / last_samples[phase].batch_s[PUSH],
+            capacity_per_s=PARALLELISM / (batch_times_s(*bounds[phase])[PUSH] or math.inf),
             backlog=backlogs[phase],
         )
         for phase, within in times.items()

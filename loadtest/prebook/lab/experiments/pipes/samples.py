@@ -22,8 +22,10 @@ class PipeSample(msgspec.Struct, frozen=True, kw_only=True):
     """Items that have passed the last stage or were refused by it."""
     waiting: dict[str, int]
     """Items that wait before each stage."""
-    batch_s: dict[str, float]
-    """Mean seconds of a batch so far, by stage."""
+    batches: dict[str, int]
+    """Batches so far, by stage."""
+    busy_s: dict[str, float]
+    """Seconds of all batches so far, by stage."""
     lag_s: float
     """Seconds by which the timer of this sample was late."""
 
@@ -58,18 +60,25 @@ def pace_of(pipe: Pipe, samples: Sequence[PipeSample], items: int) -> PipePace:
     if len(steady) < 2 or steady[0].ended == steady[-1].ended:  # noqa: PLR2004 - a rate needs two points
         raise ValueError(f"{len(steady)} samples of a steady pipe")
     first, last = steady[0], steady[-1]
-    slowest = pipe.slowest(last.batch_s)
+    times_s = batch_times_s(first, last)
+    slowest = pipe.slowest(times_s)
     behind = {stage.name for stage in pipe.behind(slowest)}
     lag_s = sum(sample.lag_s for sample in steady) / len(steady)
-    limit_s = MAX_LAG_SHARE * last.batch_s[slowest.name]
+    limit_s = MAX_LAG_SHARE * times_s[slowest.name]
     return PipePace(
         per_s=(last.ended - first.ended) / (last.at_s - first.at_s),
         slowest=slowest.name,
-        capacity_per_s=slowest.capacity_per_s(last.batch_s[slowest.name]),
+        capacity_per_s=slowest.capacity_per_s(times_s[slowest.name]),
         waiting_before=_mean_waiting(steady, [stage for stage in pipe.stages if stage.name not in behind]),
         waiting_behind=_mean_waiting(steady, pipe.behind(slowest)),
         doubt=f"the machine was too busy: timers were {1000 * lag_s:.1f} ms late" if lag_s > limit_s else "",
     )
+
+
+def batch_times_s(first: PipeSample, last: PipeSample) -> dict[str, float]:
+    """Return the mean seconds of a batch between two samples, by stage; 0 for a stage without one."""
+    batches = {name: count - first.batches[name] for name, count in last.batches.items()}
+    return {name: (last.busy_s[name] - first.busy_s[name]) / count if count else 0.0 for name, count in batches.items()}
 
 
 def _mean_waiting(samples: Sequence[PipeSample], stages: Sequence[PipeStage]) -> float:

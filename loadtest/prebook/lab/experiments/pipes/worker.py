@@ -202,7 +202,8 @@ async def _write_samples(spec: PipeWorkerSpec, pipe: RunningPipe) -> None:
             at_s=now_s,
             ended=pipe.ends[PipeEnd.DELIVERED] + pipe.ends[PipeEnd.PARKED],
             waiting={**pipe.waiting},
-            batch_s={name: load.batch_s for name, load in pipe.loads.items()},
+            batches={name: load.batches for name, load in pipe.loads.items()},
+            busy_s={name: load.busy_s for name, load in pipe.loads.items()},
             lag_s=now_s - due_s,
         )
         os.write(file, msgspec.json.encode(sample) + b"\n")
