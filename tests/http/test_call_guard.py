@@ -9,7 +9,7 @@ from litestar import Router, get, post
 from litestar.params import Body
 
 from prebook.coupling.ports import HttpResponse
-from prebook.flows import CONSOLE, FLOWS, PROCESSES
+from prebook.flows import CONSOLE, FLOWS, PROCESSES, RIDER_PROFILE
 from prebook.http.call_guard import allow_callers, guarded_routes
 from prebook.http.signed_client import CallAuth
 from prebook.messaging.clock import unix_s
@@ -46,9 +46,13 @@ EXPECTED_CALLERS: Mapping[str, Callable[[str, str], set[str]]] = {
     "/inbox/{message_id}": lambda *_: {"operations", "console"},
     "/v1/ledger": lambda *_: {"console"},
     "/v1/ledger/trips": lambda *_: {"console"},
+    "/v1/rides/{booking_id}": lambda *_: {"console"},
     "/v1/deliveries": lambda *_: {"console"},
+    "GET /v1/riders/{rider_id}/profile": lambda *_: {RIDER_PROFILE.reader, "console"},
+    "PUT /v1/riders/{rider_id}/profile": lambda *_: {"console"},
 }
-"""Allowed callers of an internal route, given the service and a flow. A new route needs an entry."""
+"""Allowed callers of an internal route, given the service and a flow. A new route needs an entry, with the method if
+that matters."""
 
 
 def internal_routes(world: SuiteWorld, service: str) -> Iterator[tuple[str, str]]:
@@ -63,8 +67,9 @@ def paths(world: SuiteWorld, service: str) -> Iterator[tuple[str, str, set[str]]
     """Yield method, path and expected callers of each internal route, for every flow where a path names one."""
     for method, template in internal_routes(world, service):
         for flow in FLOWS if "{flow}" in template else (next(iter(FLOWS)),):
-            expected = EXPECTED_CALLERS[template](service, flow)
-            yield method, template.format(flow=flow, request_id="m1", message_id="m1"), expected
+            callers = EXPECTED_CALLERS.get(template) or EXPECTED_CALLERS[f"{method} {template}"]
+            ids = dict.fromkeys(("request_id", "message_id", "booking_id", "rider_id"), "m1")
+            yield method, template.format(flow=flow, **ids), callers(service, flow)
 
 
 async def call(world: SuiteWorld, caller: str, method: str, service: str, path: str) -> HttpResponse:
@@ -127,7 +132,7 @@ async def test_a_flow_of_another_service_is_not_found() -> None:
 async def test_pricing_cannot_send_a_rider_a_notice() -> None:
     async with SuiteWorld() as world:
         response = await call(world, "pricing", "POST", "notification", "/flows/notify_rider")
-    assert response.status == 401
+    assert response.status == 403
 
 
 async def test_a_known_caller_of_another_flow_is_refused_by_its_name() -> None:

@@ -9,7 +9,9 @@ import msgspec
 from msgspec import inspect
 
 CODES = ("EUR", "XXX", "AAA")
-"""Texts that match the only pattern in use, that of currencies."""
+ZONES = ("2625:670", "0:0", "-12345:-1")
+MATCHING_TEXTS = {"A": CODES, "d": ZONES}
+"""Texts that match the patterns in use, those of currencies and of zones, by a character of the pattern."""
 TEXTS = ("ada", "standard", "confirmed", "rosa", "Zoë Ångström", "e\u0301 \u202eabc", "\u200b", "\U0001f697", "x" * 500)
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -42,7 +44,9 @@ def _number(kind: Any, source: random.Random) -> float:
 
 
 def _text(kind: Any, source: random.Random) -> str:
-    return source.choice(CODES) if kind.pattern else source.choice(TEXTS)[: kind.max_length or 500]
+    if kind.pattern:
+        return source.choice(next(texts for mark, texts in MATCHING_TEXTS.items() if mark in kind.pattern))
+    return source.choice(TEXTS)[: kind.max_length or 500]
 
 
 def _items(kind: Any, source: random.Random) -> list[Any]:
