@@ -93,8 +93,8 @@ def test_a_sample_that_a_kill_has_cut_off_is_left_out(tmp_path: Path) -> None:
     assert read_samples(tmp_path / "none") == []
 
 
-def phase(per_s: float, *, gap_s: float = 0.05, capacity_per_s: float = 90.0) -> push.PhaseRate:
-    return push.PhaseRate(push.GROWS, per_s, longest_gap_s=gap_s, capacity_per_s=capacity_per_s, backlog=3)
+def phase(per_s: float, *, gap_s: float = 0.05, capacity_per_s: float = 90.0, lag_s: float = 0.001) -> push.PhaseRate:
+    return push.PhaseRate(push.GROWS, per_s, longest_gap_s=gap_s, capacity_per_s=capacity_per_s, lag_s=lag_s, backlog=3)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_rate_outside_of_the_tolerance_violates_a_law(found: push.PhaseRate, l
     assert [check.law for check in checks if check.problem] == [law.format(phase=push.GROWS) for law in laws]
 
 
-@pytest.mark.parametrize("found", [phase(20.0, gap_s=0.3), phase(20.0, capacity_per_s=33.0)])
+@pytest.mark.parametrize("found", [phase(20.0, gap_s=0.3), phase(20.0, capacity_per_s=40.0), phase(20.0, lag_s=0.01)])
 def test_a_busy_machine_makes_the_rate_inconclusive(found: push.PhaseRate) -> None:
     assert {check.verdict for check in push.rate_checks(push.RIGHT, found, 30.0)} == {LawVerdict.INCONCLUSIVE}
 

@@ -115,7 +115,7 @@ async def _enrich(site: PatternSite, arrangement: str, size: PatternSize) -> Enr
     names = message_names(size.messages)
     queue = queue_of(arrangement)
     (port,) = allocate_ports(1)
-    stem = site.run.testbed.context.work_dir / queue
+    stem = site.run.testbed.context.work_dir / f"{queue}-{site.token}"
     store = ProfileStoreSpec(
         port=port,
         database_url=site.run.testbed.context.database_url,

@@ -148,7 +148,7 @@ async def _run_pipe(site: PatternSite, arrangement: str, size: PipeSize) -> Pipe
 def _worker_spec(site: PatternSite, arrangement: str, size: PipeSize, **fields: Any) -> PipeWorkerSpec:
     queue = QUEUES[arrangement]
     return PipeWorkerSpec.on_files(
-        site.run.testbed.context.work_dir / queue,
+        site.run.testbed.context.work_dir / f"{queue}-{site.token}",
         pipe=pipe_of(size, queue),
         one_thread=arrangement == WRONG,
         amqp_url=site.amqp_url,

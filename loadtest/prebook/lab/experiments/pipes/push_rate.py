@@ -55,8 +55,10 @@ SETTLING_S = 0.5
 """Seconds of a phase that are left out at its beginning: the start of a process is not the pace of a pipe."""
 BURST_S = 0.25
 """Seconds of pause after which the pipe may catch up; a machine that pauses longer is too busy to judge a rate."""
-MIN_CAPACITY_SHARE = 1.2
-"""Measured capacity of the push, as a multiple of the limit, below which not the limit sets the rate."""
+MIN_CAPACITY_SHARE = 1.5
+"""Measured capacity of the push, as a multiple of the limit, below which not the limit alone sets the rate."""
+MAX_LAG_S = 0.005
+"""Mean lag of the timers of the pipe's process, in seconds, above which the machine is too busy to judge a rate."""
 
 
 class PushSize(Size, frozen=True, kw_only=True):
@@ -81,6 +83,8 @@ class PhaseRate:
     longest_gap_s: float
     capacity_per_s: float
     """Pushes per second that the stage could have done, by the measured time of one."""
+    lag_s: float
+    """Mean lag of the timers of the pipe's process."""
     backlog: int
     """Messages in the queue at the end of the phase."""
 
@@ -88,6 +92,8 @@ class PhaseRate:
         """Return the reason why the rate says nothing about the limit; empty if it says something."""
         if self.longest_gap_s > BURST_S:
             return f"the machine was too busy: {self.longest_gap_s:.2f} s without a push"
+        if self.lag_s > MAX_LAG_S:
+            return f"the machine was too busy: timers were {1000 * self.lag_s:.1f} ms late"
         if self.capacity_per_s < MIN_CAPACITY_SHARE * rate_per_s:
             return f"the machine was too busy: it could push {self.capacity_per_s:.0f}/s"
         return ""
@@ -159,7 +165,7 @@ async def _push(site: PatternSite, arrangement: str, size: PushSize) -> PushRun:
     target = RecordingTarget(push_s=size.push_s, slots=SLOTS)
     async with target.listen() as url:
         spec = PipeWorkerSpec.on_files(
-            site.run.testbed.context.work_dir / queue,
+            site.run.testbed.context.work_dir / f"{queue}-{site.token}",
             pipe=_pipe(arrangement, size, queue),
             one_thread=False,
             amqp_url=site.amqp_url,
@@ -181,13 +187,14 @@ async def _push(site: PatternSite, arrangement: str, size: PushSize) -> PushRun:
     first_s = min((at for at in arrivals_s if at > restarted_s), default=restarted_s)
     times = {GROWS: (began_s + SETTLING_S, grown_s), DRAINS: (first_s + SETTLING_S, max(arrivals_s))}
     samples = read_samples(Path(spec.samples_path))
-    bounds = {GROWS: (samples[0], samples[grown_at - 1]), DRAINS: (samples[grown_at], samples[-1])}
+    parts = {GROWS: samples[:grown_at], DRAINS: samples[grown_at:]}
     backlogs = {GROWS: backlog, DRAINS: await site.count_ready(queue)}
     phases = [
         PhaseRate(
             phase,
             *rate_between(arrivals_s, *within),
-            capacity_per_s=PARALLELISM / (batch_times_s(*bounds[phase])[PUSH] or math.inf),
+            capacity_per_s=PARALLELISM / (batch_times_s(parts[phase][0], parts[phase][-1])[PUSH] or math.inf),
+            lag_s=sum(sample.lag_s for sample in parts[phase]) / len(parts[phase]),
             backlog=backlogs[phase],
         )
         for phase, within in times.items()
