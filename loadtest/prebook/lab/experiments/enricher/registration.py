@@ -59,7 +59,7 @@ SELECT_LOOKUPS = "SELECT locked FROM pricing.lookup WHERE run = $1"
 
 @dataclass(frozen=True, kw_only=True)
 class EnrichmentFacts:
-    """What the tables and the parking queue hold about one arrangement."""
+    """Facts about one arrangement, from the tables and the parking queue."""
 
     received: int
     outcomes: Mapping[str, int]
