@@ -25,7 +25,7 @@ from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, PatternSite
 from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS
 from prebook.lab.experiments.pipes import worker
 from prebook.lab.experiments.pipes.ends import PipeEnds
-from prebook.lab.experiments.pipes.samples import batch_times_s, read_samples
+from prebook.lab.experiments.pipes.samples import MAX_LAG_S, batch_times_s, read_samples
 from prebook.lab.experiments.pipes.target import RecordingTarget
 from prebook.lab.experiments.pipes.worker import PUSH, PipeWorkerSpec
 from prebook.messaging import addresses
@@ -57,8 +57,6 @@ BURST_S = 0.25
 """Seconds of pause after which the pipe may catch up; a machine that pauses longer is too busy to judge a rate."""
 MIN_CAPACITY_SHARE = 1.5
 """Measured capacity of the push, as a multiple of the limit, below which not the limit alone sets the rate."""
-MAX_LAG_S = 0.005
-"""Mean lag of the timers of the pipe's process, in seconds, above which the machine is too busy to judge a rate."""
 
 
 class PushSize(Size, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ from prebook.patterns.pipe import Pipe, PipeStage
 
 STEADY_SHARE = (0.1, 0.9)
 """Part of a run that is measured, by the share of settled items: without its start and its end."""
-MAX_LAG_SHARE = 0.25
-"""Lag of the event loop, as a share of the slowest stage's time, above which a time says nothing about the pipe."""
+MAX_LAG_S = 0.005
+"""Mean lag of the timers of the pipe's process, in seconds, above which a time says nothing about the pipe."""
 
 
 class PipeSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,14 +64,13 @@ def pace_of(pipe: Pipe, samples: Sequence[PipeSample], items: int) -> PipePace:
     slowest = pipe.slowest(times_s)
     behind = {stage.name for stage in pipe.behind(slowest)}
     lag_s = sum(sample.lag_s for sample in steady) / len(steady)
-    limit_s = MAX_LAG_SHARE * times_s[slowest.name]
     return PipePace(
         per_s=(last.ended - first.ended) / (last.at_s - first.at_s),
         slowest=slowest.name,
         capacity_per_s=slowest.capacity_per_s(times_s[slowest.name]),
         waiting_before=_mean_waiting(steady, [stage for stage in pipe.stages if stage.name not in behind]),
         waiting_behind=_mean_waiting(steady, pipe.behind(slowest)),
-        doubt=f"the machine was too busy: timers were {1000 * lag_s:.1f} ms late" if lag_s > limit_s else "",
+        doubt=f"the machine was too busy: timers were {1000 * lag_s:.1f} ms late" if lag_s > MAX_LAG_S else "",
     )
 
 
