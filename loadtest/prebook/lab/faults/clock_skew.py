@@ -12,7 +12,7 @@ from prebook.lab.faults.model import Fault, NoEffect
 from prebook.lab.faults.processes import RESTART_TIMEOUT_S, wait_for_new_pid
 
 SKEW_S = 90.0
-PARKING_TIMEOUT_S = 20.0
+PARKING_TIMEOUT_S = 45.0
 FIRST_FAILED_AT_HEADER = "prebook-x-first-failed-at"
 """Header of a dead letter: time of its first failure, by the clock of the service that failed."""
 
