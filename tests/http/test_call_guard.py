@@ -46,6 +46,9 @@ EXPECTED_CALLERS: Mapping[str, Callable[[str, str], set[str]]] = {
     "/inbox/{message_id}": lambda *_: {"operations", "console"},
     "/v1/ledger": lambda *_: {"console"},
     "/v1/ledger/trips": lambda *_: {"console"},
+    "/v1/ledger/auctions": lambda *_: {"console"},
+    "/v1/partners/{partner}/condition": lambda *_: {"console"},
+    "/v1/partners/{partner}/probe": lambda *_: {"console"},
     "/v1/rides/{booking_id}": lambda *_: {"console"},
     "/v1/deliveries": lambda *_: {"console"},
     "GET /v1/riders/{rider_id}/profile": lambda *_: {RIDER_PROFILE.reader, "console"},
@@ -68,7 +71,7 @@ def paths(world: SuiteWorld, service: str) -> Iterator[tuple[str, str, set[str]]
     for method, template in internal_routes(world, service):
         for flow in FLOWS if "{flow}" in template else (next(iter(FLOWS)),):
             callers = EXPECTED_CALLERS.get(template) or EXPECTED_CALLERS[f"{method} {template}"]
-            ids = dict.fromkeys(("request_id", "message_id", "booking_id", "rider_id"), "m1")
+            ids = dict.fromkeys(("request_id", "message_id", "booking_id", "rider_id", "partner"), "m1")
             yield method, template.format(flow=flow, **ids), callers(service, flow)
 
 
