@@ -59,6 +59,19 @@ CREATE TABLE booking.booking (
 ) WITH (fillfactor=60);
 CREATE UNIQUE INDEX booking_trip ON booking.booking USING btree (trip_id, leg) WHERE (trip_id IS NOT NULL);
 
+CREATE TABLE booking.checked_body (
+    id text NOT NULL,
+    message_id text NOT NULL,
+    kind text NOT NULL,
+    flow text NOT NULL,
+    body bytea NOT NULL,
+    stored_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone NOT NULL,
+    read_at timestamp with time zone,
+    CONSTRAINT checked_body_pkey PRIMARY KEY (id)
+);
+CREATE INDEX checked_body_expiry ON booking.checked_body USING btree (expires_at);
+
 CREATE TABLE booking.claim_lock (
 
 );
@@ -142,6 +155,15 @@ CREATE TABLE booking.pending_reply (
 CREATE INDEX pending_reply_due ON booking.pending_reply USING btree (due_at);
 CREATE INDEX pending_reply_poll ON booking.pending_reply USING btree (poll_at) WHERE (poll_at IS NOT NULL);
 
+CREATE TABLE booking.route (
+    booking_id text NOT NULL,
+    revision integer NOT NULL,
+    geometry text NOT NULL,
+    planned_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT route_pkey PRIMARY KEY (booking_id),
+    CONSTRAINT route_revision_check CHECK ((revision > 0))
+);
+
 CREATE TABLE booking.token_window (
     campaign text NOT NULL,
     started_at timestamp with time zone NOT NULL,
@@ -224,12 +246,14 @@ END $function$;
 GRANT USAGE ON SCHEMA booking TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.blocked TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.booking TO prebook_booking;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.checked_body TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.claim_lock TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.idempotency_record TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.inbox TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.key_lease TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.outbox TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.pending_reply TO prebook_booking;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.route TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.token_window TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.trip TO prebook_booking;
 GRANT USAGE ON SEQUENCE booking.blocked_seq_seq TO prebook_booking;
@@ -261,6 +285,19 @@ CREATE TABLE pricing.campaign (
     CONSTRAINT campaign_pkey PRIMARY KEY (name),
     CONSTRAINT campaign_granted_check CHECK (((granted >= 0) AND (granted <= quota)))
 ) WITH (fillfactor=10);
+
+CREATE TABLE pricing.checked_body (
+    id text NOT NULL,
+    message_id text NOT NULL,
+    kind text NOT NULL,
+    flow text NOT NULL,
+    body bytea NOT NULL,
+    stored_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone NOT NULL,
+    read_at timestamp with time zone,
+    CONSTRAINT checked_body_pkey PRIMARY KEY (id)
+);
+CREATE INDEX checked_body_expiry ON pricing.checked_body USING btree (expires_at);
 
 CREATE TABLE pricing.claim_lock (
 
@@ -386,6 +423,7 @@ END $function$;
 GRANT USAGE ON SCHEMA pricing TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.blocked TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.campaign TO prebook_pricing;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.checked_body TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.claim_lock TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.discount_grant TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.inbox TO prebook_pricing;
@@ -435,6 +473,19 @@ CREATE TABLE matching.blocked (
     CONSTRAINT blocked_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'parked'::text])))
 ) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02);
 CREATE INDEX blocked_ordering ON matching.blocked USING btree (group_name, ordering_key, seq);
+
+CREATE TABLE matching.checked_body (
+    id text NOT NULL,
+    message_id text NOT NULL,
+    kind text NOT NULL,
+    flow text NOT NULL,
+    body bytea NOT NULL,
+    stored_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone NOT NULL,
+    read_at timestamp with time zone,
+    CONSTRAINT checked_body_pkey PRIMARY KEY (id)
+);
+CREATE INDEX checked_body_expiry ON matching.checked_body USING btree (expires_at);
 
 CREATE TABLE matching.claim_lock (
 
@@ -551,6 +602,7 @@ GRANT USAGE ON SCHEMA matching TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.assignment TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.auction TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.blocked TO prebook_matching;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.checked_body TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.claim_lock TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.inbox TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.key_lease TO prebook_matching;
@@ -577,6 +629,19 @@ CREATE TABLE notification.blocked (
     CONSTRAINT blocked_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'parked'::text])))
 ) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02);
 CREATE INDEX blocked_ordering ON notification.blocked USING btree (group_name, ordering_key, seq);
+
+CREATE TABLE notification.checked_body (
+    id text NOT NULL,
+    message_id text NOT NULL,
+    kind text NOT NULL,
+    flow text NOT NULL,
+    body bytea NOT NULL,
+    stored_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone NOT NULL,
+    read_at timestamp with time zone,
+    CONSTRAINT checked_body_pkey PRIMARY KEY (id)
+);
+CREATE INDEX checked_body_expiry ON notification.checked_body USING btree (expires_at);
 
 CREATE TABLE notification.claim_lock (
 
@@ -720,6 +785,7 @@ END $function$;
 
 GRANT USAGE ON SCHEMA notification TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.blocked TO prebook_notification;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.checked_body TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.claim_lock TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.delivery TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.inbox TO prebook_notification;
@@ -750,6 +816,19 @@ CREATE TABLE fleets.blocked (
     CONSTRAINT blocked_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'parked'::text])))
 ) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02);
 CREATE INDEX blocked_ordering ON fleets.blocked USING btree (group_name, ordering_key, seq);
+
+CREATE TABLE fleets.checked_body (
+    id text NOT NULL,
+    message_id text NOT NULL,
+    kind text NOT NULL,
+    flow text NOT NULL,
+    body bytea NOT NULL,
+    stored_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone NOT NULL,
+    read_at timestamp with time zone,
+    CONSTRAINT checked_body_pkey PRIMARY KEY (id)
+);
+CREATE INDEX checked_body_expiry ON fleets.checked_body USING btree (expires_at);
 
 CREATE TABLE fleets.claim_lock (
 
@@ -833,6 +912,16 @@ CREATE TABLE fleets.reservation (
     CONSTRAINT reservation_state_check CHECK ((state = ANY (ARRAY['reserved'::text, 'booked'::text])))
 );
 
+CREATE TABLE fleets.route (
+    booking_id text NOT NULL,
+    revision integer NOT NULL,
+    geometry text NOT NULL,
+    received_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT route_pkey PRIMARY KEY (booking_id),
+    CONSTRAINT route_revision_check CHECK ((revision > 0))
+);
+CREATE INDEX route_age ON fleets.route USING btree (received_at);
+
 CREATE TABLE fleets.unreadable_reply (
     booking_id text NOT NULL,
     fleet text NOT NULL,
@@ -888,12 +977,14 @@ END $function$;
 
 GRANT USAGE ON SCHEMA fleets TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.blocked TO prebook_fleets;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.checked_body TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.claim_lock TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.inbox TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.key_lease TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.outbox TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.pending_reply TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.reservation TO prebook_fleets;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.route TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.unreadable_reply TO prebook_fleets;
 GRANT USAGE ON SEQUENCE fleets.blocked_seq_seq TO prebook_fleets;
 GRANT USAGE ON SEQUENCE fleets.outbox_seq_seq TO prebook_fleets;
@@ -916,6 +1007,19 @@ CREATE TABLE operations.blocked (
     CONSTRAINT blocked_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'parked'::text])))
 ) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02);
 CREATE INDEX blocked_ordering ON operations.blocked USING btree (group_name, ordering_key, seq);
+
+CREATE TABLE operations.checked_body (
+    id text NOT NULL,
+    message_id text NOT NULL,
+    kind text NOT NULL,
+    flow text NOT NULL,
+    body bytea NOT NULL,
+    stored_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone NOT NULL,
+    read_at timestamp with time zone,
+    CONSTRAINT checked_body_pkey PRIMARY KEY (id)
+);
+CREATE INDEX checked_body_expiry ON operations.checked_body USING btree (expires_at);
 
 CREATE TABLE operations.claim_lock (
 
@@ -1153,6 +1257,7 @@ END $function$;
 
 GRANT USAGE ON SCHEMA operations TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.blocked TO prebook_operations;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.checked_body TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.claim_lock TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.dead_letter TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.dead_letter_note TO prebook_operations;

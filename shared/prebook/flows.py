@@ -13,6 +13,7 @@ from prebook.contracts.events import (
     LegSettled,
     OfferSettled,
     ReportDue,
+    RoutePlanned,
     TripReportDue,
 )
 from prebook.contracts.fleets import AskFleet, FleetDeclined, FleetOffered, FleetReply
@@ -111,11 +112,20 @@ BOOKING_ENDED = EventType("booking_ended", "booking", BookingEnded, frozenset({"
 REPORT_DUE = EventType("report_due", "booking", ReportDue, frozenset({"booking"}))
 LEG_SETTLED = EventType("leg_settled", "booking", LegSettled, frozenset({"booking"}))
 TRIP_REPORT_DUE = EventType("trip_report_due", "booking", TripReportDue, frozenset({"booking"}))
+ROUTE_PLANNED = EventType("route_planned", "booking", RoutePlanned, frozenset({"fleets"}))
 OFFER_SETTLED = EventType("offer_settled", "matching", OfferSettled, frozenset({"fleets"}))
 
 EVENT_TYPE_BY_BODY: dict[type[Message], EventType[Any]] = {
     event_type.body_type: event_type
-    for event_type in (BOOKING_CONFIRMED, BOOKING_ENDED, REPORT_DUE, LEG_SETTLED, TRIP_REPORT_DUE, OFFER_SETTLED)
+    for event_type in (
+        BOOKING_CONFIRMED,
+        BOOKING_ENDED,
+        REPORT_DUE,
+        LEG_SETTLED,
+        TRIP_REPORT_DUE,
+        ROUTE_PLANNED,
+        OFFER_SETTLED,
+    )
 }
 EVENT_TYPES = EVENT_TYPE_BY_BODY.values()
 
@@ -145,11 +155,14 @@ PROCESSES: tuple[str, ...] = (*SERVICES, OPERATIONS)
 """All services; each has its own database schema, database role and broker user."""
 
 
-def callers_of(service: str) -> frozenset[str]:
-    """Return who may call internal endpoints of a service.
+def receivers_from(service: str) -> frozenset[str]:
+    """Return the services that receive messages of ``service``: its partners in flows, and its events' subscribers."""
+    providers = {flow.provider for flow in ALL_FLOWS if flow.caller == service}
+    callers = {flow.caller for flow in ALL_FLOWS if flow.provider == service}
+    return frozenset(providers | callers).union(*(e.subscribers for e in EVENT_TYPES if e.publisher == service))
 
-    These are the callers of its flows, the providers of those it calls, the readers of its data, and tools.
-    """
-    partners = {flow.caller for flow in ALL_FLOWS if flow.provider == service}
-    partners |= {lookup.reader for lookup in LOOKUPS if lookup.owner == service}
-    return frozenset(partners | {flow.provider for flow in ALL_FLOWS if flow.caller == service} | {OPERATIONS, CONSOLE})
+
+def callers_of(service: str) -> frozenset[str]:
+    """Return who may call internal endpoints of a service: receivers of its messages, readers of its data, and tools."""
+    readers = {lookup.reader for lookup in LOOKUPS if lookup.owner == service}
+    return receivers_from(service) | readers | {OPERATIONS, CONSOLE}

@@ -13,10 +13,12 @@ from prebook.booking.store import (
     LoadSignals,
     LockedBooking,
     LockedTrip,
+    PlannedRoute,
     StoredResponse,
     TripRecord,
     WaitingPage,
 )
+from prebook.contracts.route import RouteGeometry
 from prebook.messaging.clock import utc_now
 
 
@@ -29,6 +31,7 @@ class MemoryBooking:
     load_signals: LoadSignals = field(default_factory=LoadSignals)
     sampled_rows: int = 0
     """Maximum number of rows of the latest sample."""
+    routes: dict[str, PlannedRoute] = field(default_factory=dict)
     trips: dict[str, Trip] = field(default_factory=dict)
     trip_records: dict[RiderKey, TripRecord] = field(default_factory=dict)
     trips_due_at: dict[str, datetime] = field(default_factory=dict)
@@ -65,6 +68,17 @@ class MemoryBooking:
         )[:limit]
         waiting = [booking for booking in created if booking.notified_at is None]
         return WaitingPage(waiting, created[-1].accepted_at if created else after)
+
+    async def save_route(self, booking_id: str, geometry: RouteGeometry) -> int | None:
+        known = self.routes.get(booking_id)
+        if known and known.geometry == geometry:
+            return None
+        revision = known.revision + 1 if known else 1
+        self.routes[booking_id] = PlannedRoute(revision=revision, geometry=geometry)
+        return revision
+
+    async def find_route(self, booking_id: str) -> PlannedRoute | None:
+        return self.routes.get(booking_id)
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
         elapsed_s = self.clock().timestamp() % window_s

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from prebook.contracts.route import RouteGeometry
 from prebook.fleets.store import Reservation, UnreadableReply
 
 
@@ -27,6 +28,7 @@ Key = tuple[str, str, datetime]
 class MemoryFleets:
     reservations: dict[Key, StoredReservation] = field(default_factory=dict)
     """Reservation by (fleet, driver, slot), once for each slot."""
+    routes: dict[str, tuple[int, RouteGeometry]] = field(default_factory=dict)
     unreadable: dict[tuple[str, str], UnreadableReply] = field(default_factory=dict)
 
     async def reserve(self, reservation: Reservation, candidates: Sequence[str]) -> str | None:
@@ -58,6 +60,10 @@ class MemoryFleets:
         for key, stored in list(self.reservations.items()):
             if (stored.reservation.fleet, stored.reservation.booking_id) == (fleet, booking_id):
                 del self.reservations[key]
+
+    async def save_route(self, booking_id: str, revision: int, geometry: RouteGeometry) -> None:
+        if booking_id not in self.routes or revision > self.routes[booking_id][0]:
+            self.routes[booking_id] = (revision, geometry)
 
     async def record_unreadable(self, reply: UnreadableReply) -> None:
         self.unreadable.setdefault((reply.booking_id, reply.fleet), reply)

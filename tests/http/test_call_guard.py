@@ -9,7 +9,7 @@ from litestar import Router, get, post
 from litestar.params import Body
 
 from prebook.coupling.ports import HttpResponse
-from prebook.flows import CONSOLE, FLOWS, PROCESSES, RIDER_PROFILE
+from prebook.flows import CONSOLE, FLOWS, PROCESSES, RIDER_PROFILE, receivers_from
 from prebook.http.call_guard import allow_callers, guarded_routes
 from prebook.http.signed_client import CallAuth
 from prebook.messaging.clock import unix_s
@@ -44,6 +44,8 @@ EXPECTED_CALLERS: Mapping[str, Callable[[str, str], set[str]]] = {
     "/callbacks/{flow}": providers_of_flow,
     "/operations/{request_id}": lambda service, _: {f.caller for f in FLOWS.values() if f.provider == service},
     "/inbox/{message_id}": lambda *_: {"operations", "console"},
+    "/checked-bodies/{reference}": lambda service, _: set(receivers_from(service)),
+    "/checked-bodies/extensions": lambda *_: {"operations"},
     "/v1/ledger": lambda *_: {"console"},
     "/v1/ledger/trips": lambda *_: {"console"},
     "/v1/ledger/auctions": lambda *_: {"console"},
@@ -72,7 +74,7 @@ def paths(world: SuiteWorld, service: str) -> Iterator[tuple[str, str, set[str]]
         for flow in FLOWS if "{flow}" in template else (next(iter(FLOWS)),):
             callers = EXPECTED_CALLERS.get(template) or EXPECTED_CALLERS[f"{method} {template}"]
             ids = dict.fromkeys(("request_id", "message_id", "booking_id", "rider_id", "partner"), "m1")
-            yield method, template.format(flow=flow, **ids), callers(service, flow)
+            yield method, template.format(flow=flow, reference="0" * 64, **ids), callers(service, flow)
 
 
 async def call(world: SuiteWorld, caller: str, method: str, service: str, path: str) -> HttpResponse:

@@ -26,6 +26,9 @@ MESSAGING_ROWS = (
     VALUES ('m', 'f', 'c', '{{}}', now())""",
     "INSERT INTO {0}.claim_lock DEFAULT VALUES",
     "INSERT INTO {0}.key_lease VALUES ('g', 'c', 'h', now())",
+    """
+    INSERT INTO {0}.checked_body (id, message_id, kind, flow, body, expires_at)
+    VALUES ('r', 'm', 'event', 'f', 'x', now())""",
 )
 SERVICE_ROWS = (
     *(
@@ -46,6 +49,8 @@ SERVICE_ROWS = (
     INSERT INTO booking.trip (id, key, rider_id, plan, policy, deadline_s, legs, fingerprint, response, results, state,
         history, due_at)
     VALUES ('t', 'k', 'r', '{}', 'all', 60, 2, '', '', '{}', 'requested', '[]', now())""",
+    "INSERT INTO booking.route (booking_id, revision, geometry) VALUES ('b', 1, '{}')",
+    "INSERT INTO fleets.route (booking_id, revision, geometry) VALUES ('b', 1, '{}')",
     "INSERT INTO pricing.discount_grant (booking_id, state) VALUES ('b', 'granted')",
     "INSERT INTO matching.auction (booking_id, closed, late_offers, document) VALUES ('b', false, 0, '{}')",
     "INSERT INTO matching.assignment (booking_id, fleet, driver, slot) VALUES ('b', 'ada', 'd', now())",

@@ -9,8 +9,11 @@ import pytest
 
 from prebook.http.connections import Connections, HttpLimits
 from prebook.http.server_protocol import BoundedHttpProtocol
+from prebook.pricing.app import SERVICE as PRICING
 from prebook.runtime import serve
+from prebook.runtime.environment import EXIT_BAD_SETTINGS
 from prebook.runtime.serve import ServiceProcess
+from prebook.testing.configuration import make_policies, make_settings, with_call_secrets
 
 LOOPS = (
     "deadlines",
@@ -21,6 +24,7 @@ LOOPS = (
     "lease_release",
     "wakeup",
     "purge",
+    "unsent_bodies",
     "loop_lag",
     "publisher",
 )
@@ -88,3 +92,15 @@ def test_a_service_is_served_with_limits_and_takes_no_address_from_a_header(monk
     (config,) = configs
     assert config.proxy_headers is False
     assert (config.http.func, config.http.keywords) == (BoundedHttpProtocol, {"registry": process.connections})
+
+
+def test_a_service_does_not_start_with_a_body_lifetime_that_is_too_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = with_call_secrets(make_settings(claim_check_lifetime_s=7 * 86_400.0), "pricing")
+    monkeypatch.setattr(serve, "read_settings", lambda: (settings, make_policies()))
+    with pytest.raises(SystemExit) as ended:
+        serve.main(PRICING)
+    assert ended.value.code == EXIT_BAD_SETTINGS
+    refusal = capsys.readouterr().err
+    assert refusal.startswith("pricing cannot start: wrong settings\nPREBOOK_CLAIM_CHECK_LIFETIME_S: 604800 s")

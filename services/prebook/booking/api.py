@@ -82,7 +82,7 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
     @get("/v1/bookings/{booking_id:str}", summary="Get a booking", responses=problem_responses(400, 401, 404))
     async def get_booking(request: AnyRequest, booking_id: BookingId) -> BookingView:
         rider_id = identity.rider_of(request)
-        return view_of(await find_booking(context, _check_id(booking_id), rider_id))
+        return view_of(await find_booking(context, check_id(booking_id), rider_id))
 
     @delete(
         "/v1/bookings/{booking_id:str}",
@@ -95,7 +95,7 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
     )
     async def cancel(request: AnyRequest, booking_id: BookingId) -> BookingView:
         rider_id = identity.rider_of(request)
-        cancelling = cancel_ride(context, _check_id(booking_id), rider_id, trace_of(request))
+        cancelling = cancel_ride(context, check_id(booking_id), rider_id, trace_of(request))
         return view_of(await context.tasks.run_shielded(cancelling))
 
     return [book, get_allowed_methods, get_booking, cancel]
@@ -135,7 +135,7 @@ def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteH
         opt=ALLOW_CONSOLE,
     )
     async def get_ride(booking_id: BookingId) -> RideDetails:
-        return ride_details_of(await find_booking(context, _check_id(booking_id), rider_id=None))
+        return ride_details_of(await find_booking(context, check_id(booking_id), rider_id=None))
 
     return [list_ledger, list_trips, get_ride]
 
@@ -152,7 +152,8 @@ async def check_headers(request: AnyRequest) -> None:
         raise Problem(400, "idempotency_key_invalid", "an Idempotency-Key is 1 to 255 visible ASCII characters")
 
 
-def _check_id(booking_id: str) -> str:
+def check_id(booking_id: str) -> str:
+    """Return the id. Raises Problem (404) if no booking can have it."""
     if not SAFE_ID.match(booking_id):
         raise Problem(404, "no_such_booking", f"the id of a booking matches {SAFE_ID.pattern}")
     return booking_id

@@ -17,6 +17,7 @@ from prebook.booking.load_shedding.rate_limiter import RiderRateLimiter
 from prebook.booking.load_shedding.sampler import load_sampler
 from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.retention import PURGES
+from prebook.booking.route_api import route_routes
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.trip_api import trip_routes
 from prebook.booking.trip_handlers import handle_leg_settled
@@ -25,6 +26,7 @@ from prebook.booking.use_cases.book import BookRide, CreateBooking, create_booki
 from prebook.booking.use_cases.book_trip import BookTrip, CreateTrip, create_trip
 from prebook.booking.use_cases.cancel import CancelBooking, cancel_booking
 from prebook.booking.use_cases.cancel_trip import CancelTrip, cancel_trip
+from prebook.booking.use_cases.plan_route import PlanRoute, plan_route
 from prebook.booking.use_cases.sweep import SWEEP_INTERVAL_S, Sweeper
 from prebook.booking.use_cases.trip_deadlines import (
     DEADLINE_SCAN_INTERVAL_S,
@@ -47,6 +49,7 @@ def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
         on_command={
             CreateBooking: HandlerSpec(create_booking(CampaignTokens(settings))),
             CancelBooking: HandlerSpec(cancel_booking),
+            PlanRoute: HandlerSpec(plan_route),
             CreateTrip: HandlerSpec(create_trip(CampaignTokens(settings))),
             CancelTrip: HandlerSpec(cancel_trip),
             ExpireTrip: HandlerSpec(expire_trip),
@@ -85,6 +88,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
         routes=[
             *routes(context, BookRide(context, admitting)),
             *trip_routes(context, BookTrip(context, admitting)),
+            *route_routes(context),
         ],
         internal_routes=internal_routes(context),
         loops={

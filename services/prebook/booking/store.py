@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.booking.domain.trip import Trip
 from prebook.contracts.plan import Coupling
+from prebook.contracts.route import RouteGeometry
 from prebook.messaging.unit_of_work import UnitOfWork
 
 
@@ -40,6 +41,14 @@ class TripRecord:
     trip_id: str
     fingerprint: bytes
     response: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRoute:
+    """Route of a booking, and its number among those of the booking, from 1."""
+
+    revision: int
+    geometry: RouteGeometry
 
 
 class LedgerPosition(NamedTuple):
@@ -182,6 +191,14 @@ class BookingWork(TripWork, Protocol):
 
     async def save(self, booking: Booking) -> None:
         """Write the booking's mutable columns. Raises StaleDecision if it becomes confirmed after its quote expired."""
+        ...
+
+    async def save_route(self, booking_id: str, geometry: RouteGeometry) -> int | None:
+        """Replace the route of a booking, which is locked; return its revision, None if it is the same as before."""
+        ...
+
+    async def find_route(self, booking_id: str) -> PlannedRoute | None:
+        """Read the route of a booking; None if there is none."""
         ...
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:

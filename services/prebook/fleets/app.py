@@ -3,11 +3,12 @@
 from typing import Any
 
 from prebook.fleets.api import internal_routes
-from prebook.fleets.handlers import handle_offer_settled, offer_driver, partner_caller
+from prebook.fleets.handlers import handle_offer_settled, handle_route_planned, offer_driver, partner_caller
 from prebook.fleets.invalid_messages import PARKING_INTERVAL_S, InvalidMessageChannel
 from prebook.fleets.partner_wire import HttpPartnerWire, partner_wire
+from prebook.fleets.retention import PURGES
 from prebook.fleets.sql import FleetsSql
-from prebook.flows import ASK_FLEET, OFFER_SETTLED
+from prebook.flows import ASK_FLEET, OFFER_SETTLED, ROUTE_PLANNED
 from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.runtime.loops import run_every
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
@@ -19,7 +20,10 @@ def handlers(settings: ServiceSettings) -> Handlers[FleetsSql]:
     call = partner_caller(partner_wire(settings).calls, settings.partner_timeout_s)
     return Handlers(
         on_request={ASK_FLEET: HandlerSpec(offer_driver, pre_transaction=call)},
-        on_event={OFFER_SETTLED: HandlerSpec(handle_offer_settled)},
+        on_event={
+            OFFER_SETTLED: HandlerSpec(handle_offer_settled),
+            ROUTE_PLANNED: HandlerSpec(handle_route_planned),
+        },
     )
 
 
@@ -38,4 +42,4 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     )
 
 
-SERVICE = Service(name="fleets", handlers=handlers, unit_of_work=FleetsSql, extensions=extensions)
+SERVICE = Service(name="fleets", handlers=handlers, unit_of_work=FleetsSql, extensions=extensions, purges=PURGES)

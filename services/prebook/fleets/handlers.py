@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from prebook.contracts.events import OfferSettled, OfferVerdict
+from prebook.contracts.events import OfferSettled, OfferVerdict, RoutePlanned
 from prebook.contracts.fleets import AskFleet, DeclineCause, FleetDeclined, FleetOffered
 from prebook.contracts.message import Message
 from prebook.fleets.domain.fleet import FLEETS, RESERVATION_TTL, candidate_drivers, covered_slots
@@ -55,6 +55,12 @@ async def handle_offer_settled(context: HandlerContext, event: OfferSettled, wor
         return HandlerResult()
     apply_verdict = work.confirm if event.verdict is OfferVerdict.ACCEPTED else work.release
     await apply_verdict(event.fleet, event.driver, context.conversation_id)
+    return HandlerResult()
+
+
+async def handle_route_planned(_: HandlerContext, event: RoutePlanned, work: FleetsWork) -> HandlerResult:
+    """Keep the newest route of the booking, for the navigation of its driver."""
+    await work.save_route(event.booking_id, event.revision, event.geometry)
     return HandlerResult()
 
 

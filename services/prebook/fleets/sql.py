@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import text
 
+from prebook.contracts.route import RouteGeometry
 from prebook.fleets.store import Reservation, UnreadableReply
 from prebook.fleets.tables import ReservationState
 from prebook.flows import ASK_FLEET
@@ -45,6 +47,11 @@ CONFIRM = _statement("""
 RELEASE = text("DELETE FROM reservation WHERE fleet = :fleet AND booking_id = :booking_id AND driver = :driver")
 # No driver of a withdrawn request is confirmed: its offer was not received.
 RELEASE_ANY = text("DELETE FROM reservation WHERE fleet = :fleet AND booking_id = :booking_id")
+SAVE_ROUTE = text("""
+    INSERT INTO route (booking_id, revision, geometry) VALUES (:booking_id, :revision, :geometry)
+    ON CONFLICT (booking_id) DO UPDATE
+        SET revision = excluded.revision, geometry = excluded.geometry, received_at = now()
+        WHERE route.revision < excluded.revision""")
 RECORD_UNREADABLE = text("""
     INSERT INTO unreadable_reply (booking_id, fleet, message_id, received_at, cause, media_type, body)
     VALUES (:booking_id, :fleet, :message_id, :received_at, :cause, :media_type, :body)
@@ -82,6 +89,10 @@ class FleetsSql(SqlUnitOfWork):
         request_id = message_id(booking_id, ASK_FLEET.name, fleet)
         await self._execute(RECORD_MESSAGE, id=request_id, flow=ASK_FLEET.name, conversation_id=booking_id)
         await self._execute(RELEASE_ANY, fleet=fleet, booking_id=booking_id)
+
+    async def save_route(self, booking_id: str, revision: int, geometry: RouteGeometry) -> None:
+        text_ = msgspec.json.encode(geometry).decode()
+        await self._execute(SAVE_ROUTE, booking_id=booking_id, revision=revision, geometry=text_)
 
     async def record_unreadable(self, reply: UnreadableReply) -> None:
         message = reply.unreadable.message

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from prebook.contracts.route import RouteGeometry
 from prebook.messaging.unit_of_work import UnitOfWork
 from prebook.patterns.normalizer import UnreadableMessage
 
@@ -55,6 +56,10 @@ class FleetsWork(UnitOfWork, Protocol):
 
         A request that is being handled has its effect before this, or none.
         """
+        ...
+
+    async def save_route(self, booking_id: str, revision: int, geometry: RouteGeometry) -> None:
+        """Store the route of a booking. No effect if a newer revision is stored."""
         ...
 
     async def record_unreadable(self, reply: UnreadableReply) -> None:

@@ -1,8 +1,18 @@
-"""The fleets' tables for SQLAlchemy Core; migrations/ddl/fleets.sql creates them."""
+"""The fleets' tables for SQLAlchemy Core; migrations/ddl/fleets.sql and fleets_routes.sql create them."""
 
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Column, LargeBinary, PrimaryKeyConstraint, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from prebook.postgres.tables import NOW, TIMESTAMPTZ, messaging_tables, one_of
 
@@ -30,6 +40,16 @@ RESERVATION = Table(
     PrimaryKeyConstraint("fleet", "driver", "slot"),
     UniqueConstraint("fleet", "booking_id", "slot", name="reservation_fleet_booking_id_slot_key"),
     CheckConstraint(one_of("state", ReservationState), name="reservation_state_check"),
+)
+ROUTE = Table(
+    "route",
+    METADATA,
+    Column("booking_id", Text, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("geometry", Text, nullable=False),
+    Column("received_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    CheckConstraint("revision > 0", name="route_revision_check"),
+    Index("route_age", "received_at"),
 )
 UNREADABLE_REPLY = Table(
     "unreadable_reply",

@@ -13,6 +13,7 @@ from prebook.messaging.handlers import Handlers
 from prebook.messaging.policy import Policies, retry_delays_s
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters import api as dead_letters_api
+from prebook.operations.dead_letters.body_keeper import BodyKeeper
 from prebook.operations.dead_letters.metrics import refresh_dead_letters
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.operations.delay_queue_check import DelayQueueCheck
@@ -22,6 +23,7 @@ from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
 from prebook.operations.retention import PURGES
 from prebook.operations.sql import OperationsSql
 from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer
+from prebook.runtime.loops import run_every
 from prebook.runtime.retention import INBOX_DEDUP_S
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
@@ -60,6 +62,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     check = DelayQueueCheck(context.publisher, retry_delays_s(context.policies), consumer.connection.up.is_set)
     ports = ReplayPorts(context.publisher, inbox_lookup(context.http, INBOX_TIMEOUT_S), targets)
     runner = ReplayRunner(begin, ports, uuid4().hex)
+    keeper = BodyKeeper(context.units.background, context.http)
     return ServiceExtensions(
         routes=[
             guard_operator_routes(
@@ -75,6 +78,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
             "dead_letter_consumer": consumer.connection.run,
             "replay_runner": runner.run,
             "delay_queue_check": check.run,
+            "body_keeper": lambda: run_every(context.settings.claim_check_extension_s, keeper.extend),
         },
         connections={"broker (dead letters)": consumer.connection.up},
         gauge_refreshers=(partial(refresh_dead_letters, begin),),

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from prebook.contracts.message import Message
 from prebook.contracts.ride import Money, VehicleClass
+from prebook.contracts.route import RouteGeometry
 from prebook.contracts.trip import LegOutcome, TripCompletion, TripState
 
 
@@ -81,6 +82,15 @@ class TripReportDue(Message, frozen=True, kw_only=True):
     """When the trip reached the outcome, in UTC."""
     sequence: int
     """Number of the trip's state change, from 1: of two reports about a trip, the higher one is newer."""
+
+
+class RoutePlanned(Message, frozen=True, kw_only=True):
+    """The rider has planned the route of a ride, or another one; the fleets' drivers follow it."""
+
+    booking_id: str
+    revision: int
+    """Number of the route among those of its booking, from 1: the highest one counts, whichever arrives last."""
+    geometry: RouteGeometry
 
 
 class OfferVerdict(StrEnum):

@@ -4,6 +4,7 @@ Source: EIP, Messaging Gateway.
 """
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from prebook.messaging.gateway import MessagingGateway
 from prebook.messaging.headers import REPEATED_HEADER
 from prebook.messaging.outbox.store import LOCAL_ROUTE
 from prebook.messaging.staging import ordering_key
-from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, UnitOfWork
+from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, StoredBody, UnitOfWork
 
 
 class InboundGateway:
@@ -99,6 +100,16 @@ class InboundGateway:
         """Time at which the message had its effect here; None if it had none within the deduplication window."""
         async with self._begin() as work:
             return await work.find_received_at(message_id)
+
+    async def read_body(self, reference: str) -> StoredBody | None:
+        """The body of a message that this service has sent with a claim check; None if it has been deleted."""
+        async with self._begin() as work:
+            return await work.read_body(reference)
+
+    async def extend_bodies(self, references: Collection[str], lifetime: timedelta) -> int:
+        """Keep such bodies for ``lifetime`` from now, or longer; returns how many of them there are."""
+        async with self._begin() as work:
+            return await work.extend_bodies(references, lifetime)
 
     def _start(self, request: Envelope) -> asyncio.Task[Envelope | None]:
         """Start a separate task: a caller that disconnects must not undo half of the effect."""

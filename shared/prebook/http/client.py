@@ -22,9 +22,10 @@ from yarl import URL
 
 from prebook.coupling.ports import HttpResponse
 from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
+from prebook.patterns.claim_check import MAX_CHECKED_BYTES
 
-MAX_RESPONSE_BYTES = 256 * 1024
-"""Size limit of a response body, in bytes."""
+MAX_RESPONSE_BYTES = MAX_CHECKED_BYTES
+"""Size limit of a response body, in bytes: the largest one is that of a message with a claim check."""
 MAX_CONNECTIONS_PER_SERVICE = 200
 """Maximum number of connections to one service, so that a hanging one takes none of another."""
 CONNECT_TIMEOUT_S = 2.0

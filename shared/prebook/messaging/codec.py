@@ -19,7 +19,10 @@ from prebook.messaging.envelope import Envelope, MessageKind, has_derived_id
 from prebook.messaging.errors import Malformed
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
+    BODY_BYTES_HEADER,
+    BODY_DIGEST_HEADER,
     CONVERSATION_ID_HEADER,
+    DATA_REFERENCE_HEADER,
     EXPIRES_AT_HEADER,
     EXTENSION_PREFIX,
     FLOW_HEADER,
@@ -37,13 +40,17 @@ from prebook.messaging.headers import (
 )
 from prebook.messaging.plan_header import decode_plan, encode_plan
 from prebook.messaging.routing_headers import routing_headers
+from prebook.patterns.claim_check import MAX_CHECKED_BYTES, REFERENCE_PATTERN, ClaimCheck
 from prebook.patterns.message_groups import hash_slot
 from prebook.patterns.trace import TraceContext
 
 MAX_BODY_BYTES = 128 * 1024
-"""Size limit of a message body, in bytes. A larger payload needs a claim check (Source: EIP, Claim Check)."""
+"""Size limit of a message body, in bytes. A larger one needs a claim check (``messaging.claim_checks``)."""
+CHECKED_BODIES_PATH = "/checked-bodies"
+"""Path of the stored bodies at the internal listener of their sender."""
 UNDECODABLE_CAUSE = "undecodable"
 """Cause of a message with properties or headers that the transport's client could not decode."""
+MAX_SIZE_DIGITS = len(str(MAX_CHECKED_BYTES))
 SAFE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 """Form of message and conversation ids, safe in URLs, headers and logs."""
 
@@ -125,10 +132,12 @@ def encode(envelope: Envelope) -> WireMessage:
 
 
 def _encode(envelope: Envelope) -> WireMessage:
+    body = envelope.body
+    check = body if isinstance(body, ClaimCheck) else None
     headers = {
         SPEC_VERSION_HEADER: "1.0",
         MESSAGE_ID_HEADER: envelope.id,
-        TYPE_HEADER: _TYPES[type(envelope.body)],
+        TYPE_HEADER: check.type if check else _TYPES[type(body)],
         SOURCE_HEADER: f"/prebook/{envelope.source}",
         CONVERSATION_ID_HEADER: envelope.conversation_id,
         TIME_HEADER: envelope.time.isoformat(),
@@ -140,9 +149,18 @@ def _encode(envelope: Envelope) -> WireMessage:
         ATTEMPT_HEADER: str(envelope.attempt),
         **_optional_headers(envelope),
         **routing_headers(envelope.body),
+        **(_check_headers(check) if check else {}),
         **envelope.extra,
     }
-    return WireMessage(headers, _ENCODER.encode(envelope.body))
+    return WireMessage(headers, b"" if check else _ENCODER.encode(body))
+
+
+def _check_headers(check: ClaimCheck) -> dict[str, str]:
+    return {
+        DATA_REFERENCE_HEADER: f"{CHECKED_BODIES_PATH}/{check.reference}",
+        BODY_BYTES_HEADER: str(check.size_bytes),
+        BODY_DIGEST_HEADER: check.sha256,
+    }
 
 
 def decode(message: WireMessage) -> Envelope:
@@ -173,9 +191,12 @@ def decode_stored(message: WireMessage) -> Envelope:
     headers = message.headers
     kind = _kind(headers)
     flow = _require(headers, FLOW_HEADER)
-    body = _body(message)
-    if type(body) not in EXPECTED_BODY_TYPES.get((kind, flow), frozenset()):
-        raise Malformed("unexpected_type", f"{type(body).__name__} is not a {kind.value} of {flow!r}")
+    type_ = _require(headers, TYPE_HEADER)
+    # A body takes precedence over its reference: an operator may have put it into a parked message.
+    is_checked = not message.body and DATA_REFERENCE_HEADER in headers
+    body = _claim_check(type_, headers) if is_checked else decode_body(type_, message.body)
+    if BODY_TYPES[type_] not in EXPECTED_BODY_TYPES.get((kind, flow), frozenset()):
+        raise Malformed("unexpected_type", f"{BODY_TYPES[type_].__name__} is not a {kind.value} of {flow!r}")
     return Envelope(
         id=_require_safe_id(headers, MESSAGE_ID_HEADER),
         kind=kind,
@@ -249,15 +270,33 @@ def _attempt(headers: Mapping[str, str]) -> int:
     return max(1, int(text))
 
 
-def _body(message: WireMessage) -> Message:
-    name = _require(message.headers, TYPE_HEADER)
-    decoder = _DECODERS.get(name)
+def decode_body(type_: str, body: bytes) -> Message:
+    """Decode the body of a message. ``type_``: its CloudEvents type. Raises Malformed."""
+    decoder = _DECODERS.get(type_)
     if decoder is None:
-        raise Malformed("unknown_type", f"{name} is not a message type of this version")
+        raise _unknown_type(type_)
     try:
-        return cast("Message", decoder.decode(message.body))
+        return cast("Message", decoder.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         cause = "wrong_schema" if isinstance(error, msgspec.ValidationError) else "bad_json"
-        raise Malformed(cause, f"{name}: {error}") from None
+        raise Malformed(cause, f"{type_}: {error}") from None
     except RecursionError:
-        raise Malformed("bad_json", f"{name}: nested too deeply") from None
+        raise Malformed("bad_json", f"{type_}: nested too deeply") from None
+
+
+def _claim_check(type_: str, headers: Mapping[str, str]) -> ClaimCheck:
+    if type_ not in BODY_TYPES:
+        raise _unknown_type(type_)
+    path, _, reference = headers[DATA_REFERENCE_HEADER].rpartition("/")
+    size = headers.get(BODY_BYTES_HEADER, "")
+    digest = headers.get(BODY_DIGEST_HEADER, "")
+    is_size = size.isascii() and size.isdigit() and len(size) <= MAX_SIZE_DIGITS and int(size) <= MAX_CHECKED_BYTES
+    if path != CHECKED_BODIES_PATH or not REFERENCE_PATTERN.match(reference):
+        raise Malformed("bad_header", f"header {DATA_REFERENCE_HEADER} must be {CHECKED_BODIES_PATH}/ and a SHA-256")
+    if not is_size or not REFERENCE_PATTERN.match(digest):
+        raise Malformed("bad_header", f"{BODY_BYTES_HEADER} and {BODY_DIGEST_HEADER} must be a size and a SHA-256")
+    return ClaimCheck(type=type_, reference=reference, size_bytes=int(size), sha256=digest)
+
+
+def _unknown_type(type_: str) -> Malformed:
+    return Malformed("unknown_type", f"{type_} is not a message type of this version")

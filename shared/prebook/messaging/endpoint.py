@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from prebook.contracts.message import Message
+from prebook.messaging.claim_checks import RedeemClaim, redeem_nothing
 from prebook.messaging.clock import utc_now
 from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, request_key
@@ -19,6 +21,7 @@ from prebook.messaging.policy import Policies
 from prebook.messaging.staging import MessageContext, Staging
 from prebook.messaging.transaction_batcher import TransactionBatcher
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork
+from prebook.patterns.claim_check import ClaimCheck
 
 U = TypeVar("U", bound=UnitOfWork)
 
@@ -46,9 +49,12 @@ class Endpoint(Generic[U]):
         staging: Staging,
         policies: Policies,
         *,
+        redeem: RedeemClaim = redeem_nothing,
         observer: MessagingObserver | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        """``redeem`` gets the bodies behind claim checks."""
+        self._redeem = redeem
         self._service = service
         self._handlers = handlers.table()
         self._provided_flows = [flow for kind, flow in self._handlers if kind is MessageKind.REQUEST]
@@ -95,7 +101,7 @@ class Endpoint(Generic[U]):
             request_key=request_key(envelope),
             occurred_at=envelope.time,
         )
-        body = await spec.prepare(context, envelope.body)
+        body = await spec.prepare(context, await self._body_of(envelope))
 
         async def apply(work: U, is_new: bool) -> Handled:
             if not is_new:
@@ -106,6 +112,10 @@ class Endpoint(Generic[U]):
             return Handled(reply, await self._staging.stage(outgoing, result, work, reply))
 
         return await self._transactions.run(envelope, apply, shared=spec.shares_transaction)
+
+    async def _body_of(self, envelope: Envelope) -> Message:
+        """Return the body, from the sender's store if the message has a claim check, before the transaction begins."""
+        return await self._redeem(envelope) if isinstance(envelope.body, ClaimCheck) else envelope.body
 
     def _find_handler(self, envelope: Envelope) -> HandlerSpec[U]:
         try:

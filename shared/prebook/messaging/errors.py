@@ -9,7 +9,9 @@
     |   +-- ProcessEnded   handling the message has ended its process, too often
     |   +-- RequestExpired the request has failed before, and its caller no longer waits
     |   +-- ForbiddenSender  the sender may not send such a message to this queue
+    |   +-- ClaimLost     the body behind the claim check is gone, or is another one
     +-- Unreachable        not handed over now: retry later
+    |   +-- ClaimStoreAway  the store of the body cannot be reached
     |   +-- TransactionConflict  rolled back in favour of another transaction: repeat at once
     +-- Undeliverable      can never be handed over as it is
     +-- LoneOutage         a dependency fails this message alone: retried like an error of its handler
@@ -65,6 +67,15 @@ class ForbiddenSender(PermanentFailure):
     cause = "forbidden_sender"
 
 
+class ClaimLost(PermanentFailure):
+    """The body behind a claim check is not in its sender's store, or is not the one that was sent."""
+
+    def __init__(self, cause: str, text: str) -> None:
+        """``cause``: ``claim_missing`` or ``claim_corrupted``; ``text``: what is wrong, for people."""
+        super().__init__(text)
+        self.cause = cause
+
+
 class Unreachable(Exception):
     """The message could not be handed over now; a later attempt may succeed."""
 
@@ -76,6 +87,13 @@ class Unreachable(Exception):
         super().__init__(text)
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class ClaimStoreAway(Unreachable):
+    """The store of the body behind a claim check cannot be reached.
+
+    It is an outage also if messages without a claim check, or of another sender, are handled meanwhile.
+    """
 
 
 class LoneOutage(Exception):

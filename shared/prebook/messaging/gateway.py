@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from prebook.contracts.message import Unavailable
 from prebook.messaging.channel import Channels
+from prebook.messaging.claim_checks import ClaimCheckPolicy, RedeemClaim, redeem_nothing
 from prebook.messaging.clock import utc_now
 from prebook.messaging.endpoint import Endpoint, Handled
 from prebook.messaging.envelope import Envelope, MessageKind
@@ -231,13 +232,20 @@ def create_gateway(
     policies: Policies,
     *,
     dead_letter: DeadLetterLocal = keep_failed,
+    claim_checks: ClaimCheckPolicy | None = None,
+    redeem: RedeemClaim = redeem_nothing,
     observer: MessagingObserver | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> MessagingGateway[U]:
-    """The messaging core of a service: its handler table between its channels and its database."""
+    """The messaging core of a service: its handler table between its channels and its database.
+
+    ``claim_checks``: policy for large bodies of its messages; ``redeem`` gets those of received ones.
+    """
     observer = observer or NullObserver()
-    staging = Staging(service, channels, policies)
-    endpoint = Endpoint(service, handlers, units.messages, staging, policies, observer=observer, clock=clock)
+    staging = Staging(service, channels, policies, claim_checks)
+    endpoint = Endpoint(
+        service, handlers, units.messages, staging, policies, redeem=redeem, observer=observer, clock=clock
+    )
     return MessagingGateway(
         service,
         handlers,

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from prebook.contracts.plan import Plan
 from prebook.flows import EVENT_TYPE_BY_BODY, FLOWS, Event, Request
 from prebook.messaging.channel import Channel, Channels
+from prebook.messaging.claim_checks import ClaimCheckPolicy
 from prebook.messaging.envelope import Envelope, MessageKind, message_id
 from prebook.messaging.handlers import HandlerResult
 from prebook.messaging.policy import Policies
-from prebook.messaging.unit_of_work import OutboxMessage, PendingReply, UnitOfWork
+from prebook.messaging.unit_of_work import CheckedBody, OutboxMessage, PendingReply, UnitOfWork
 from prebook.patterns.trace import TraceContext
 
 FIRST_POLL_DELAY = timedelta(seconds=1)
@@ -41,7 +42,11 @@ def ordering_key(envelope: Envelope) -> str:
 class Staging:
     """Addresses the messages of one handler result and enqueues them inside its unit of work."""
 
-    def __init__(self, service: str, channels: Channels, policies: Policies) -> None:
+    def __init__(
+        self, service: str, channels: Channels, policies: Policies, claim_checks: ClaimCheckPolicy | None = None
+    ) -> None:
+        """``claim_checks``: policy for large bodies; None: every message carries its body."""
+        self._claim_checks = claim_checks
         self._service = service
         self._channels = channels
         self._policies = policies
@@ -51,20 +56,25 @@ class Staging:
     ) -> Sequence[Envelope]:
         """Enqueue the messages of ``result`` (and ``reply``), and record the replies that its requests wait for.
 
-        Returns the requests of inline couplings, to be sent right after the commit. Raises what the database raises.
+        A message that goes to the outbox leaves a large body in the claim store. Returns the requests of inline
+        couplings, to be sent right after the commit. Raises what the database raises.
         """
-        requests = [(self._request_envelope(request, context), request.delay_s) for request in result.requests]
+        stored: list[CheckedBody] = []
+        requests = [(self._request(request, context, stored), request.delay_s) for request in result.requests]
         inline = [request for request, delay_s in requests if not self._goes_to_outbox(request, delay_s)]
         messages = [
             self._outbox_message(request, delay_s)
             for request, delay_s in requests
             if self._goes_to_outbox(request, delay_s)
         ]
-        messages += [self._outbox_message(self._event(event, context)) for event in result.events]
+        events = [self._check_in(self._event(event, context), stored) for event in result.events]
+        messages += [self._outbox_message(event) for event in events]
         if reply is not None and self._channel(reply).traits.uses_outbox:
-            messages.append(self._outbox_message(reply))
+            messages.append(self._outbox_message(self._check_in(reply, stored)))
         if requests:
             await work.await_replies([self._pending_reply(request, delay_s) for request, delay_s in requests])
+        if stored:
+            await work.store_bodies(stored)
         if messages:
             await work.enqueue(messages)
         return inline
@@ -78,6 +88,19 @@ class Staging:
     def _outbox_message(self, envelope: Envelope, delay_s: float = 0.0) -> OutboxMessage:
         route = self._channel(envelope).route(envelope)
         return OutboxMessage(envelope, route, ordering_key(envelope), timedelta(seconds=delay_s))
+
+    def _check_in(self, envelope: Envelope, stored: list[CheckedBody]) -> Envelope:
+        """Return the message to enqueue, and add its body to ``stored`` if the message is to carry a claim check."""
+        if self._claim_checks is None:
+            return envelope
+        checked, body = self._claim_checks.check_in(envelope)
+        if body is not None:
+            stored.append(body)
+        return checked
+
+    def _request(self, request: Request, context: MessageContext, stored: list[CheckedBody]) -> Envelope:
+        envelope = self._request_envelope(request, context)
+        return self._check_in(envelope, stored) if self._goes_to_outbox(envelope, request.delay_s) else envelope
 
     def _request_envelope(self, request: Request, context: MessageContext) -> Envelope:
         lifetime = timedelta(seconds=self._policies[request.flow].deadline_s + request.delay_s)

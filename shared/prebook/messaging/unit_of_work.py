@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
-from prebook.messaging.envelope import Envelope
+from prebook.messaging.envelope import Envelope, MessageKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,30 @@ class PendingReply:
     """When a synthetic reply takes the place of the missing one."""
     poll_at: datetime | None = None
     """When to poll for the reply for the first time; None: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBody:
+    """Body of a message with a claim check, to be stored with the message."""
+
+    reference: str
+    """Key of the body (``patterns.claim_check``)."""
+    message_id: str
+    kind: MessageKind
+    flow: str
+    """With ``kind``: which services may read the body."""
+    body: bytes
+    lifetime: timedelta
+    """Time from the insert, by the database's clock, until the body may be deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBody:
+    """Body of a message with a claim check, as it is stored."""
+
+    kind: MessageKind
+    flow: str
+    body: bytes
 
 
 class UnitOfWork(Protocol):
@@ -91,6 +115,18 @@ class UnitOfWork(Protocol):
 
     async def stop_polling(self, request_id: str) -> None:
         """Poll no more for the reply to a request, which this service has received; its deadline stays."""
+        ...
+
+    async def store_bodies(self, bodies: Sequence[CheckedBody]) -> None:
+        """Store the bodies of messages that are enqueued with claim checks; one that is stored already lives longer."""
+        ...
+
+    async def read_body(self, reference: str) -> StoredBody | None:
+        """Return a stored body, and record that it has been read; None if it has expired and been deleted."""
+        ...
+
+    async def extend_bodies(self, references: Collection[str], lifetime: timedelta) -> int:
+        """Keep stored bodies for ``lifetime`` from now, or longer; return how many of them there are."""
         ...
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import TextClause, text
 
 from prebook.messaging.envelope import Envelope, request_id_of
 from prebook.messaging.outbox.handoff import Handoff
-from prebook.messaging.unit_of_work import OutboxMessage, PendingReply
+from prebook.messaging.unit_of_work import CheckedBody, OutboxMessage, PendingReply
 from prebook.postgres.message_column import to_column
 
 IF_GUARD_INSERTED = "WHERE EXISTS (SELECT FROM guard)"
@@ -31,6 +31,11 @@ PART_COLUMNS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("id", "flow", "conversation_id", "message"), "text"),
         "due": "interval",
         "poll": "interval",
+    },
+    "checked_bodies": {
+        **dict.fromkeys(("id", "message_id", "kind", "flow"), "text"),
+        "body": "bytea",
+        "lifetime": "interval",
     },
 }
 """Columns of each part, with their types. The parts are the fields of PendingWrites, and name the CTEs."""
@@ -60,6 +65,10 @@ PART_STATEMENTS: Mapping[str, str] = {
         INSERT INTO pending_reply (request_id, flow, conversation_id, message, due_at, poll_at)
         SELECT id, flow, conversation_id, message, now() + due, now() + poll
         FROM {rows} {condition} ON CONFLICT (request_id) DO NOTHING""",
+    "checked_bodies": """
+        INSERT INTO checked_body (id, message_id, kind, flow, body, expires_at)
+        SELECT id, message_id, kind, flow, body, now() + lifetime FROM {rows} {condition}
+        ON CONFLICT (id) DO UPDATE SET expires_at = greatest(checked_body.expires_at, excluded.expires_at)""",
 }
 RESULT_QUERIES: Mapping[Sequence[str], str] = {
     (): "SELECT 1",
@@ -92,6 +101,7 @@ class PendingWrites:
     replies: list[Envelope] = field(default_factory=list)
     enqueued: list[OutboxMessage] = field(default_factory=list)
     pending_replies: list[PendingReply] = field(default_factory=list)
+    checked_bodies: list[CheckedBody] = field(default_factory=list)
 
     @property
     def parts(self) -> tuple[PendingPart, ...]:
@@ -151,11 +161,16 @@ def _pending_reply_row(pending: PendingReply, encode_column: _ColumnCache, _: Ha
     return request.id, request.flow, request.conversation_id, encode_column(request), due, poll
 
 
+def _checked_body_row(checked: CheckedBody, _: _ColumnCache, __: Handoff) -> Sequence[Any]:
+    return checked.reference, checked.message_id, checked.kind.value, checked.flow, checked.body, checked.lifetime
+
+
 ROW_BUILDERS: Mapping[str, Callable[[Any, _ColumnCache, Handoff], Sequence[Any]]] = {
     "requests": _request_row,
     "replies": _reply_row,
     "enqueued": _outbox_row,
     "pending_replies": _pending_reply_row,
+    "checked_bodies": _checked_body_row,
 }
 
 

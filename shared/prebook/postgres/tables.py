@@ -14,6 +14,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -44,7 +45,8 @@ def one_of(column: str, states: Iterable[StrEnum]) -> str:
 
 
 def messaging_tables(schema: str) -> MetaData:
-    """Return new metadata of the schema with inbox, outbox, pending_reply, blocked, key_lease and claim_lock.
+    """Return new metadata of the schema with inbox, outbox, pending_reply, blocked, key_lease, claim_lock and
+    checked_body.
 
     The service adds its own tables to it.
     """
@@ -55,6 +57,7 @@ def messaging_tables(schema: str) -> MetaData:
     _blocked(metadata)
     _key_lease(metadata)
     Table("claim_lock", metadata)
+    _checked_body(metadata)
     return metadata
 
 
@@ -174,6 +177,22 @@ def _key_lease(metadata: MetaData) -> None:
         Column("held_by", Text, nullable=False),
         Column("held_until", TIMESTAMPTZ, nullable=False),
         PrimaryKeyConstraint("group_name", "ordering_key"),
+    )
+
+
+def _checked_body(metadata: MetaData) -> None:
+    Table(
+        "checked_body",
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("message_id", Text, nullable=False),
+        Column("kind", Text, nullable=False),
+        Column("flow", Text, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+        Column("stored_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+        Column("expires_at", TIMESTAMPTZ, nullable=False),
+        Column("read_at", TIMESTAMPTZ),
+        Index("checked_body_expiry", "expires_at"),
     )
 
 

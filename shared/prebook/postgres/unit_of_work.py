@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import TextClause
@@ -11,7 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id, request_id_of
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
-from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, PendingReply, UnitOfWork
+from prebook.messaging.unit_of_work import (
+    BeginUnitOfWork,
+    CheckedBody,
+    OutboxMessage,
+    PendingReply,
+    StoredBody,
+    UnitOfWork,
+)
+from prebook.postgres.checked_body import EXTEND_BODIES, READ_BODY
 from prebook.postgres.connection import PooledConnection, ResultRows, acquire, enforce_timeout, unreachable_of
 from prebook.postgres.flush import GuardInsert, PendingPart, PendingWrites, flush_statement
 from prebook.postgres.inbox import (
@@ -103,6 +111,16 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def stop_polling(self, request_id: str) -> None:
         await self._execute(STOP_POLLING, request_id=request_id)
+
+    async def store_bodies(self, bodies: Sequence[CheckedBody]) -> None:
+        self._pending.checked_bodies += bodies
+
+    async def read_body(self, reference: str) -> StoredBody | None:
+        row = (await self.connection.execute(READ_BODY, {"id": reference})).first()
+        return StoredBody(MessageKind(row.kind), row.flow, row.body) if row else None
+
+    async def extend_bodies(self, references: Collection[str], lifetime: timedelta) -> int:
+        return int(await self._fetch_scalar(EXTEND_BODIES, ids=list(references), lifetime=lifetime))
 
     @property
     def enqueued(self) -> Sequence[OutboxMessage]:

@@ -16,6 +16,7 @@ from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import (
     TOO_LARGE,
+    ClaimStoreAway,
     ForbiddenSender,
     LoneOutage,
     Malformed,
@@ -199,7 +200,7 @@ class RabbitConsumer:
             try:
                 failure = await attempt(envelope)
             except Unreachable as error:
-                if lone_outages.record():
+                if not isinstance(error, ClaimStoreAway) and lone_outages.record():
                     failure = LoneOutage(f"only this message meets an outage: {error_summary(error)}")
                     circuit.record_failure(failure)
                     return failure

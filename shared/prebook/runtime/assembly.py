@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from litestar.types import ControllerRouterHandler
@@ -12,9 +12,12 @@ from prebook.coupling.inbound import InboundGateway
 from prebook.coupling.ports import HttpClient, Publisher
 from prebook.coupling.reply_waiters import ReplyWaiters, StoredReplyLookup
 from prebook.http.call_guard import guarded_routes
+from prebook.http.claim_store import claim_store_routes
+from prebook.http.claim_store_client import claim_redeemer
 from prebook.http.inbound import inbound_routes
 from prebook.http.signed_client import SignedHttpClient
 from prebook.messaging.channel import Channels
+from prebook.messaging.claim_checks import ClaimCheckPolicy
 from prebook.messaging.clock import utc_now
 from prebook.messaging.deadlines import Deadlines, PendingReplies, ReplyPoller
 from prebook.messaging.envelope import Envelope, reply_id
@@ -29,6 +32,7 @@ from prebook.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from prebook.patterns.call_signature import CallRefusal
 from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.runtime.call_secrets import caller_keys
+from prebook.runtime.claim_lifetime import claim_lifetime_s
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
 
@@ -84,6 +88,7 @@ def assemble(
     http = SignedHttpClient(ports.http, service.name, lambda: settings.signing_secrets)
     channels = build_channels(Transports(http, ports.publisher, policies, waiters))
     handlers = service.handler_table(settings, http)
+    lifetime = timedelta(seconds=claim_lifetime_s(settings, policies))
     dead_letters = DeadLetterPublisher(ports.publisher, observer)
 
     async def dead_letter(envelope: Envelope, cause: str, error: Exception) -> None:
@@ -97,6 +102,8 @@ def assemble(
         channels,
         policies,
         dead_letter=dead_letter,
+        claim_checks=ClaimCheckPolicy(settings.claim_check_threshold_bytes, lifetime),
+        redeem=claim_redeemer(http),
         observer=observer,
         clock=ports.clock,
     )
@@ -105,7 +112,11 @@ def assemble(
     )
     inbound = InboundGateway(gateway, ports.units.messages, waiters, context.tasks)
     extensions = service.extensions(context)
-    internal_routes = [*extensions.internal_routes, *inbound_routes(service.name, inbound, policies)]
+    internal_routes = [
+        *extensions.internal_routes,
+        *inbound_routes(service.name, inbound, policies),
+        *claim_store_routes(service.name, inbound, lifetime),
+    ]
     return AssembledService(
         name=service.name,
         gateway=gateway,

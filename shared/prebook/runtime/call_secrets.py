@@ -7,7 +7,7 @@ from functools import lru_cache
 from prebook.flows import callers_of
 from prebook.patterns.call_signature import CallerKeys, derive_secret
 from prebook.patterns.signature import key_of
-from prebook.runtime.settings import split_caller_secrets
+from prebook.runtime.settings_checks import split_caller_secrets
 
 
 def derive_caller_secrets(receiver: str, signing_secrets: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

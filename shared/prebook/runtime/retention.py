@@ -1,5 +1,6 @@
 """Retention periods, in seconds, of deduplication and replay data, with their reasons."""
 
+from prebook.postgres.claim_store import PURGE_EXPIRED_BODIES
 from prebook.postgres.purge import PURGE_ABANDONED, PURGE_INBOX, PURGE_SENT, PurgeRule
 
 DAY_S = 24 * 3600.0
@@ -27,4 +28,5 @@ def common_purges(outbox_dedup_s: float) -> tuple[PurgeRule, ...]:
         PurgeRule(PURGE_SENT, outbox_dedup_s),
         PurgeRule(PURGE_ABANDONED, ENDED_RETENTION_S),
         PurgeRule(PURGE_INBOX, INBOX_RETENTION_S),
+        PURGE_EXPIRED_BODIES,
     )

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 from uuid import uuid4
@@ -26,6 +27,7 @@ from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies, retry_delays_s
 from prebook.messaging.unit_of_work import UnitsOfWork
+from prebook.postgres.claim_store import UnsentBodies
 from prebook.postgres.engine import create_engines
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
@@ -35,6 +37,7 @@ from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
 from prebook.runtime.assembly import ServicePorts, assemble
+from prebook.runtime.claim_lifetime import claim_lifetime_s
 from prebook.runtime.crash_files import arm_crash_files
 from prebook.runtime.environment import EXIT_BAD_SETTINGS, BadSettings
 from prebook.runtime.garbage_collection import freeze_long_lived_objects
@@ -101,6 +104,12 @@ class ServiceProcess(Generic[W]):
         )
         self.partition_loops = self.partitioned_queues.loops(sequencer, self.consumer, owner)
         purge_rules = (*common_purges(settings.outbox_dedup_s), *self.partitioned_queues.purges, *service.purges)
+        self.extension_interval_s = settings.claim_check_extension_s
+        self.unsent_bodies = UnsentBodies(
+            self.engines.background,
+            timedelta(seconds=claim_lifetime_s(settings, policies)),
+            timedelta(seconds=self.extension_interval_s),
+        )
         self.purger = Purger(self.engines.background, purge_rules)
         self.gauges = ProcessGauges(
             self.metrics,
@@ -171,6 +180,7 @@ class ServiceProcess(Generic[W]):
             "wakeup": self.notifier.run,
             "lease_release": lambda: run_every(RELEASE_INTERVAL_S, self.outbox.release_orphaned),
             "purge": lambda: run_every(PURGE_INTERVAL_S, self.purger.purge_due),
+            "unsent_bodies": lambda: run_every(self.extension_interval_s, self.unsent_bodies.extend),
             "loop_lag": self._measure_loop_lag,
             "secret_reload": lambda: run_every(RELOAD_INTERVAL_S, self.secret_reloader.reload_changed),
             **self.partition_loops,
@@ -197,7 +207,7 @@ class ServiceProcess(Generic[W]):
                 *self.partition_loops,
                 "consumer",
             ),
-            ("relay", "lease_release", "purge", "loop_lag"),
+            ("relay", "lease_release", "purge", "unsent_bodies", "loop_lag"),
             ("publisher", "wakeup"),  # the relay's session must outlive it, else another relay claims its rows
         ):
             await cancel_and_wait([tasks[name] for name in names])
@@ -227,13 +237,15 @@ def main(service: Service[Any]) -> NoReturn:
     try:
         settings, policies = read_settings()
     except BadSettings as error:
-        sys.stderr.write(f"{service.name} cannot start: wrong settings\n{error}\n")
-        sys.exit(EXIT_BAD_SETTINGS)
+        _refuse_settings(service.name, error)
     logging.configure(service.name, settings.log_level)
     WALL_CLOCK.skew_s = settings.clock_skew_s
     if settings.crash_dir:
         arm_crash_files(service.name, Path(settings.crash_dir))
-    process = ServiceProcess(service, settings, policies)
+    try:
+        process = ServiceProcess(service, settings, policies)
+    except BadSettings as error:  # found by a part that needs both settings and policies
+        _refuse_settings(service.name, error)
     config = uvicorn.Config(
         process.app,
         loop="uvloop",
@@ -254,6 +266,11 @@ def main(service: Service[Any]) -> NoReturn:
     addresses = [(settings.http_host, settings.http_port), (settings.internal_host, settings.internal_port)]
     server.run([bind_listener(*address) for address in addresses])
     sys.exit(0 if server.started else 1)
+
+
+def _refuse_settings(service: str, error: BadSettings) -> NoReturn:
+    sys.stderr.write(f"{service} cannot start: wrong settings\n{error}\n")
+    sys.exit(EXIT_BAD_SETTINGS)
 
 
 def _exit_cleanly(*_: object) -> NoReturn:

@@ -1,8 +1,7 @@
 """Settings of one service process."""
 
 import os
-from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,13 +10,19 @@ import msgspec
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, OPERATIONS, SERVICES
 from prebook.http.callback_targets import unusable_hosts
+from prebook.messaging.codec import MAX_BODY_BYTES
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import FlowPolicy, read_policies
-from prebook.patterns.signature import MAX_KEY_BYTES, MIN_KEY_BYTES, InvalidSecret, key_of
 from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.offer_settings import OfferSettings
 from prebook.runtime.retention import MAX_OUTBOX_DEDUP_S, OUTBOX_DEDUP_S
+from prebook.runtime.settings_checks import (
+    SECRET_FORMAT,
+    require_valid_proxies,
+    require_valid_secrets,
+    split_caller_secrets,
+)
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 DatabaseUrl = Annotated[
@@ -30,10 +35,6 @@ AmqpUrl = Annotated[str, msgspec.Meta(pattern="^amqps?://", examples=["amqp://us
 CallerSecret = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*=.")]
 OperatorToken = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_-]{0,39}=[!-~]{16,}$")]
 HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", examples=["http://host:port"])]
-
-SECRET_FORMAT = (
-    f"each is whsec_ and base64 of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, or text of at least {MIN_KEY_BYTES}"
-)
 
 RELOADABLE_SECRETS = ("signing_secrets", "caller_secrets", "operator_tokens", "rider_callback_secrets")
 """Settings that are reloaded when their files change (``secret_reload``)."""
@@ -259,6 +260,32 @@ class ServiceSettings(OfferSettings, kw_only=True):
             "in the header prebook-x-hops"
         ),
     ] = "on"
+    claim_check_threshold_bytes: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1024,
+            le=MAX_BODY_BYTES,
+            description="bytes above which the body of a message stays in the sender's claim store, and the message "
+            "carries a claim check",
+        ),
+    ] = 16 * 1024
+    claim_check_lifetime_s: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            description="seconds that a body is kept in the claim store; 0: as long as archive, expiry, retries and "
+            "parking require. A shorter value stops the service at its start",
+        ),
+    ] = 0.0
+    claim_check_extension_s: Annotated[
+        float,
+        msgspec.Meta(
+            ge=1,
+            le=86_400,
+            description="seconds between two extensions of the bodies that dead letters and unsent messages refer to; "
+            "the same for all services",
+        ),
+    ] = 3_600.0
     log_level: Annotated[
         str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     ] = "info"
@@ -288,14 +315,14 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     Raises: BadSettings.
     """
     settings = environment.read(ServiceSettings, env)
-    _require_valid_secrets("PREBOOK_SIGNING_SECRETS", settings.signing_secrets)
-    _require_valid_secrets(
+    require_valid_secrets("PREBOOK_SIGNING_SECRETS", settings.signing_secrets)
+    require_valid_secrets(
         "PREBOOK_CALLER_SECRETS", [secret for _, secret in split_caller_secrets(settings.caller_secrets)]
     )
-    _require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
+    require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
     if settings.http_port == settings.internal_port:
         raise BadSettings("PREBOOK_INTERNAL_PORT is that of PREBOOK_HTTP_PORT; the listeners need two ports")
-    _require_valid_proxies(settings)
+    require_valid_proxies(settings.rider_header, settings.trusted_proxies)
     if unusable := unusable_hosts(settings.rider_callback_hosts):
         raise BadSettings(
             f"PREBOOK_RIDER_CALLBACK_HOSTS: {', '.join(map(repr, unusable))} cannot be used; write host or "
@@ -310,31 +337,6 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     except InvalidPolicies as error:
         raise BadSettings(f"PREBOOK_COUPLINGS: {error}") from None
     return settings, {name: _with_coupling_override(name, policies[name], env) for name in FLOWS}
-
-
-def split_caller_secrets(caller_secrets: Sequence[str]) -> list[tuple[str, str]]:
-    """Return caller and secret of each of ``caller_secrets``."""
-    return [(caller, secret) for caller, _, secret in (entry.partition("=") for entry in caller_secrets)]
-
-
-def _require_valid_secrets(variable: str, secrets: Sequence[str]) -> None:
-    for number, secret in enumerate(secrets, 1):
-        try:
-            key_of(secret)
-        except InvalidSecret as error:
-            raise BadSettings(f"{variable}: secret {number} {error}; `prebook secrets` generates valid ones") from None
-
-
-def _require_valid_proxies(settings: ServiceSettings) -> None:
-    for network in sorted(settings.trusted_proxies):
-        try:
-            ip_network(network)
-        except ValueError as error:
-            raise BadSettings(f"PREBOOK_TRUSTED_PROXIES: {error}; write networks such as 10.0.0.0/24") from None
-    if bool(settings.rider_header) is not bool(settings.trusted_proxies):
-        raise BadSettings(
-            "PREBOOK_RIDER_HEADER and PREBOOK_TRUSTED_PROXIES are set together: the header is believed only from them"
-        )
 
 
 def _with_coupling_override(flow: str, policy: FlowPolicy, env: Mapping[str, str]) -> FlowPolicy:

@@ -17,7 +17,7 @@ from prebook.messaging.deadlines import PendingReplies
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id, request_id_of
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
 from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxState
-from prebook.messaging.unit_of_work import OutboxMessage, PendingReply, UnitOfWork
+from prebook.messaging.unit_of_work import CheckedBody, OutboxMessage, PendingReply, StoredBody, UnitOfWork
 
 
 @dataclass
@@ -47,6 +47,7 @@ class MemoryTables:
     replies: dict[str, Envelope] = field(default_factory=dict)
     outbox: dict[str, MemoryOutboxRow] = field(default_factory=dict)
     pending_replies: dict[str, PendingReply] = field(default_factory=dict)
+    bodies: dict[str, CheckedBody] = field(default_factory=dict)
 
     def draft(self) -> "MemoryTables":
         """Return a copy that a unit of work can change."""
@@ -59,6 +60,7 @@ class MemoryTables:
             dict(self.replies),
             rows,
             dict(self.pending_replies),
+            dict(self.bodies),
         )
 
 
@@ -142,6 +144,19 @@ class MemoryUnitOfWork(UnitOfWork):
     async def stop_polling(self, request_id: str) -> None:
         if pending := self._tables.pending_replies.get(request_id):
             self._tables.pending_replies[request_id] = replace(pending, poll_at=None)
+
+    async def store_bodies(self, bodies: Sequence[CheckedBody]) -> None:
+        self._tables.bodies |= {each.reference: each for each in bodies}
+
+    async def read_body(self, reference: str) -> StoredBody | None:
+        found = self._tables.bodies.get(reference)
+        return StoredBody(found.kind, found.flow, found.body) if found else None
+
+    async def extend_bodies(self, references: Collection[str], lifetime: timedelta) -> int:
+        known = [each for each in references if each in self._tables.bodies]
+        for each in known:
+            self._tables.bodies[each] = replace(self._tables.bodies[each], lifetime=lifetime)
+        return len(known)
 
 
 def _is_due(row: MemoryOutboxRow, now: datetime) -> bool:

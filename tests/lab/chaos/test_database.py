@@ -170,6 +170,8 @@ async def test_every_effect_without_a_booking_is_found(url: str, connection: "Co
     await connection.execute("INSERT INTO matching.auction VALUES ('bk_1', true, 0, '{}')")
     await connection.execute(INSERT_RESERVATION)
     await connection.execute("INSERT INTO fleets.unreadable_reply VALUES ('bk_1', 'ada', now(), '', 'garbled', '', '')")
+    await connection.execute("INSERT INTO booking.route VALUES ('bk_1', 1, '')")
+    await connection.execute("INSERT INTO fleets.route VALUES ('bk_1', 1, '')")
     await connection.execute(
         "INSERT INTO notification.delivery (booking_id, notice, rider_id, text) VALUES ('bk_1', 'confirmed', 'r', '')"
     )

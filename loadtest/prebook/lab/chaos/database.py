@@ -87,11 +87,13 @@ SELECT_PHANTOMS = """
 EFFECT_TABLES: Sequence[tuple[str, str, str]] = (
     ("booking.booking", "trip_id", "created_at"),
     ("booking.idempotency_record", "booking_id", "created_at"),
+    ("booking.route", "booking_id", "planned_at"),
     ("pricing.discount_grant", "booking_id", "updated_at"),
     ("matching.assignment", "booking_id", "assigned_at"),
     ("matching.auction", "booking_id", "opened_at"),
     ("fleets.reservation", "booking_id", "reserved_at"),
     ("fleets.unreadable_reply", "booking_id", "received_at"),
+    ("fleets.route", "booking_id", "received_at"),
     ("notification.delivery", "booking_id", "delivered_at"),
     ("notification.notified", "booking_id", "notified_at"),
     *((f"{service}.inbox", "conversation_id", "received_at") for service in SERVICES),

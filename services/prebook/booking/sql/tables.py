@@ -1,4 +1,6 @@
-"""Booking's tables for SQLAlchemy Core; migrations/ddl/booking.sql and booking_trips.sql create them."""
+"""Booking's tables for SQLAlchemy Core; migrations/ddl/booking.sql, booking_trips.sql and booking_routes.sql create
+them.
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -70,6 +72,15 @@ BOOKING = Table(
     CheckConstraint("(trip_id IS NULL) = (leg IS NULL)", name="booking_leg_check"),
     Index("booking_trip", "trip_id", "leg", unique=True, postgresql_where=text("trip_id IS NOT NULL")),
     info=storage(fillfactor=60),
+)
+ROUTE = Table(
+    "route",
+    METADATA,
+    Column("booking_id", Text, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("geometry", Text, nullable=False),
+    Column("planned_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    CheckConstraint("revision > 0", name="route_revision_check"),
 )
 TRIP = Table(
     "trip",

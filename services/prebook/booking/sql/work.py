@@ -3,11 +3,19 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+import msgspec
 from sqlalchemy import and_, bindparam, func, or_, select, text, tuple_, update
 
 from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.booking.sql.load_signals import RATE_WINDOW_S, READ_LOAD_SIGNALS, load_signals_of
-from prebook.booking.sql.rows import MUTABLE_COLUMNS, booking_of, history_json, immutable_values, mutable_values
+from prebook.booking.sql.rows import (
+    MUTABLE_COLUMNS,
+    booking_of,
+    history_json,
+    immutable_values,
+    mutable_values,
+    to_json,
+)
 from prebook.booking.sql.tables import BOOKING, IDEMPOTENCY_RECORD
 from prebook.booking.sql.trips import TripSql
 from prebook.booking.store import (
@@ -16,11 +24,13 @@ from prebook.booking.store import (
     LedgerPosition,
     LoadSignals,
     LockedBooking,
+    PlannedRoute,
     StaleDecision,
     StoredResponse,
     WaitingPage,
 )
 from prebook.contracts.ride import BookingState
+from prebook.contracts.route import RouteGeometry
 from prebook.coupling.ports import BROKER_ROUTE
 from prebook.postgres.flush import GuardInsert
 
@@ -35,6 +45,14 @@ WINDOW_LEFT_S = text("""
     SELECT :window_s - (extract(epoch FROM clock_timestamp())
         - floor(extract(epoch FROM now()) / :window_s) * :window_s)""")
 
+
+SAVE_ROUTE = text("""
+    INSERT INTO route (booking_id, revision, geometry) VALUES (:booking_id, 1, :geometry)
+    ON CONFLICT (booking_id) DO UPDATE
+        SET revision = route.revision + 1, geometry = excluded.geometry, planned_at = now()
+        WHERE route.geometry <> excluded.geometry
+    RETURNING revision""")
+FIND_ROUTE = text("SELECT revision, geometry FROM route WHERE booking_id = :booking_id")
 
 # The booking's unique key decides between two requests, and only the winner writes the idempotency record. A second
 # request waits here until the transaction of the first one ends.
@@ -157,6 +175,16 @@ class BookingSql(TripSql):
             raise StaleDecision(
                 f"booking {booking.id} was not confirmed: its quote expired, or the booking was deleted; read it again"
             )
+
+    async def save_route(self, booking_id: str, geometry: RouteGeometry) -> int | None:
+        revision: int | None = await self._fetch_scalar(SAVE_ROUTE, booking_id=booking_id, geometry=to_json(geometry))
+        return revision
+
+    async def find_route(self, booking_id: str) -> PlannedRoute | None:
+        row = (await self.connection.execute_without_begin(FIND_ROUTE, {"booking_id": booking_id})).first()
+        if row is None:
+            return None
+        return PlannedRoute(revision=row.revision, geometry=msgspec.json.decode(row.geometry, type=RouteGeometry))
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
         await self.flush_guard()

@@ -31,6 +31,8 @@ CAUSES = frozenset(
         "bad_header",
         "bad_json",
         "bad_row",
+        "claim_corrupted",
+        "claim_missing",
         "dead_lettered",
         "enrichment_missing",
         "forbidden_sender",

@@ -25,9 +25,9 @@ from prebook.contracts.dead_letters import (
 )
 from prebook.contracts.replays import RedeliveryState
 from prebook.messaging.errors import error_summary
-from prebook.messaging.headers import HISTORY_HEADER
+from prebook.messaging.headers import DATA_REFERENCE_HEADER, HISTORY_HEADER
 from prebook.operations.dead_letters.record import DeadLetterRecord, edited_headers
-from prebook.operations.dead_letters.store import UnstorableMessage
+from prebook.operations.dead_letters.store import BodyReference, UnstorableMessage
 from prebook.postgres.state_literals import with_states
 from prebook.postgres.statements import statement_factory
 from prebook.postgres.unit_of_work import SqlUnitOfWork
@@ -75,6 +75,10 @@ UPDATE_DEAD_LETTER = _statement(f"""
             THEN {{REPLAYING}} ELSE {{PARKED}} END
     WHERE id = :id""")  # noqa: S608 - constants
 
+LIST_BODY_REFERENCES = _statement("""
+    SELECT id, kind, flow, headers ->> CAST(:header AS text) AS path FROM dead_letter
+    WHERE id > :after AND state <> {RESOLVED} AND headers ->> CAST(:header AS text) IS NOT NULL
+    ORDER BY id LIMIT :limit""")
 LIST_GROUPS = text("""
     SELECT g.*, (
         SELECT error FROM dead_letter d WHERE d.state = :state AND d.failure_group = g.failure_group
@@ -196,6 +200,10 @@ class DeadLetterSql(SqlUnitOfWork):
         values = {"states": [state.value for state in states], "before": before, "limit": limit}
         rows = await self._fetch_rows(_select_page(where), **values, **_filter_values(where))
         return [_summary(row) for row in rows]
+
+    async def list_body_references(self, after: int, limit: int) -> Sequence[BodyReference]:
+        rows = await self._fetch_rows(LIST_BODY_REFERENCES, after=after, limit=limit, header=DATA_REFERENCE_HEADER)
+        return [BodyReference(*row) for row in rows]
 
     async def list_groups(self, state: DeadLetterState) -> FailureGroups:
         groups = tuple(FailureGroup(**row) for row in await self._fetch_rows(LIST_GROUPS, state=state.value))

@@ -1,6 +1,7 @@
 """Storage port of the dead letters."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from prebook.contracts.dead_letters import (
@@ -14,6 +15,17 @@ from prebook.contracts.dead_letters import (
 )
 from prebook.messaging.unit_of_work import UnitOfWork
 from prebook.operations.dead_letters.record import DeadLetterRecord
+
+
+@dataclass(frozen=True, slots=True)
+class BodyReference:
+    """Claim check of a dead letter, as its headers have it."""
+
+    dead_letter_id: int
+    kind: str
+    flow: str
+    path: str
+    """Value of the header ``ce-dataref``."""
 
 
 class UnstorableMessage(Exception):
@@ -36,6 +48,13 @@ class DeadLetterWork(UnitOfWork, Protocol):
         self, states: Sequence[DeadLetterState], where: DeadLetterFilter, before: int, limit: int
     ) -> Sequence[DeadLetterSummary]:
         """Return at most ``limit`` dead letters with an id below ``before``, the newest first."""
+        ...
+
+    async def list_body_references(self, after: int, limit: int) -> Sequence[BodyReference]:
+        """Return claim checks of dead letters that are not resolved, in the order of their ids, from above ``after``.
+
+        A dead letter without a claim check is none of the ``limit``.
+        """
         ...
 
     async def list_groups(self, state: DeadLetterState) -> FailureGroups:

@@ -1,0 +1,42 @@
+"""Route of a ride on the map, shared by messages and HTTP bodies."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from prebook.contracts.ride import Latitude, Longitude
+
+MAX_ROUTE_BYTES = 256 * 1024
+"""Size limit of a route as JSON, in bytes; it bounds the number of points too."""
+MIN_POINTS = 2
+
+
+class RouteGeometry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Line from pickup to drop-off. Source: RFC 7946 (GeoJSON), LineString."""
+
+    type: Literal["LineString"]
+    coordinates: Annotated[
+        tuple[tuple[Longitude, Latitude], ...],
+        msgspec.Meta(
+            min_length=MIN_POINTS,
+            description="points in the order of the ride, each as longitude and latitude in WGS 84 degrees",
+        ),
+    ]
+
+
+class RouteSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Response to a planned route."""
+
+    booking_id: str
+    revision: int
+    """Number of the route among those of its booking, from 1."""
+    points: int
+
+
+class RouteView(msgspec.Struct, frozen=True, kw_only=True):
+    """Route of a booking as its rider has planned it."""
+
+    booking_id: str
+    revision: int
+    """Number of the route among those of its booking, from 1."""
+    geometry: RouteGeometry
