@@ -163,6 +163,6 @@ def receivers_from(service: str) -> frozenset[str]:
 
 
 def callers_of(service: str) -> frozenset[str]:
-    """Return who may call internal endpoints of a service: receivers of its messages, readers of its data, and tools."""
+    """Return who may call internal endpoints of a service: receivers of its messages, readers of its data, tools."""
     readers = {lookup.reader for lookup in LOOKUPS if lookup.owner == service}
     return receivers_from(service) | readers | {OPERATIONS, CONSOLE}

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from prebook.lab.experiments.claim_check.laws import RECEIVED
+from prebook.lab.experiments.claim_check.registration import CLAIM_CHECK
 from prebook.lab.experiments.enricher.registration import ACCOUNTED, CONTENT_ENRICHER
 from prebook.lab.experiments.experiment import Experiment
 from prebook.lab.experiments.law import LawVerdict
@@ -62,6 +64,7 @@ SEEDED_RUNS = (
     SeededRun(CONTENT_ENRICHER, SeededDefect.LOSE, ACCOUNTED),
     SeededRun(pipes_and_filters.PIPES_AND_FILTERS, SeededDefect.LOSE, pipes_and_filters.ACCOUNTED),
     SeededRun(push_rate.PUSH_RATE, SeededDefect.LOSE, push_rate.DELIVERED),
+    SeededRun(CLAIM_CHECK, SeededDefect.LOSE, RECEIVED),
 )
 
 

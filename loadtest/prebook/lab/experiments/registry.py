@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from prebook.lab.experiments.claim_check.registration import CLAIM_CHECK
 from prebook.lab.experiments.crash_points.registration import CRASH_POINTS
 from prebook.lab.experiments.enricher.registration import CONTENT_ENRICHER
 from prebook.lab.experiments.exactly_once.registration import EXACTLY_ONCE
@@ -40,6 +41,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     CONTENT_BASED_ROUTER,
     MESSAGE_FILTER,
     TRIPS,
+    CLAIM_CHECK,
     ORDER,
     EXACTLY_ONCE,
     OUTBOX_RETENTION,

@@ -1,0 +1,1 @@
+"""Experiment: routes of rides that stay with their sender, and are read by the receivers."""
