@@ -56,6 +56,7 @@ SERVICE_ROWS = (
     "INSERT INTO matching.assignment (booking_id, fleet, driver, slot) VALUES ('b', 'ada', 'd', now())",
     "INSERT INTO notification.notified (booking_id, notice) VALUES ('b', 'confirmed')",
     "INSERT INTO notification.delivery (booking_id, notice, rider_id, text) VALUES ('b', 'confirmed', 'r', 't')",
+    "INSERT INTO notification.rider_profile (rider_id, tier) VALUES ('r', 'gold')",
     """
     INSERT INTO fleets.reservation (fleet, driver, slot, booking_id, expires_at)
     VALUES ('ada', 'd', now(), 'b', now())""",
