@@ -34,6 +34,28 @@ def one_way_channels(publisher: Publisher) -> Channels:
     return {Coupling.ONE_WAY: OneWay(publisher)}
 
 
+class ReadinessFile:
+    """Part of a worker's spec: the file by which the worker says that it is ready. Its values are not printed."""
+
+    ready_path: str
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the worker has said that it consumes, or listens."""
+        return Path(self.ready_path).exists()
+
+    def mark_ready(self) -> None:
+        """Say that the worker consumes, or listens."""
+        Path(self.ready_path).touch()
+
+    def clear_ready(self) -> None:
+        """Forget an ended worker."""
+        Path(self.ready_path).unlink()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(<not printed: it holds secrets>)"
+
+
 class WorkerSpec(Protocol):
     """Arguments of every worker process: the environment of the service it acts as, and a file for its output."""
 

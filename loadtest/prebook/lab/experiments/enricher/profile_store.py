@@ -1,7 +1,6 @@
 """Process of the resource that an enricher asks: profiles over HTTP, and a look at the locks during each lookup."""
 
 import asyncio
-from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -9,7 +8,7 @@ from aiohttp import web
 
 from prebook.contracts.riders import RiderProfile, RiderTier
 from prebook.lab.experiments.patterns.receiver import TIMEOUT_S
-from prebook.lab.experiments.worker import redirect_output
+from prebook.lab.experiments.worker import ReadinessFile, redirect_output
 from prebook.postgres.dsn import asyncpg_dsn
 
 LOOKUP_MS = 20.0
@@ -20,29 +19,13 @@ IS_LOCKED = """
 INSERT_LOOKUP = "INSERT INTO pricing.lookup (run, message, locked) VALUES ($1, $2, $3)"
 
 
-class ProfileStoreSpec(msgspec.Struct, frozen=True, kw_only=True):
+class ProfileStoreSpec(ReadinessFile, msgspec.Struct, frozen=True, kw_only=True):
     """Arguments of the process. ``port``: the same after a restart."""
 
     port: int
     database_url: str
     ready_path: str
     log_file: str
-
-    def __repr__(self) -> str:
-        return "ProfileStoreSpec(<not printed: it holds secrets>)"
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the process has said that it listens."""
-        return Path(self.ready_path).exists()
-
-    def mark_ready(self) -> None:
-        """Say that the process listens."""
-        Path(self.ready_path).touch()
-
-    def clear_ready(self) -> None:
-        """Forget an ended process."""
-        Path(self.ready_path).unlink()
 
 
 def run(spec: ProfileStoreSpec) -> None:

@@ -20,7 +20,7 @@ from prebook.coupling.request_reply import RequestReply
 from prebook.flows import ASK_FLEET, FLOWS, QUOTE_FARE
 from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
-from prebook.lab.experiments.worker import WorkerContext
+from prebook.lab.experiments.worker import ReadinessFile, WorkerContext
 from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import decode, encode
@@ -49,7 +49,7 @@ class ReplyMatching(StrEnum):
     """One queue for all replies; the oldest open request is taken for the one that a reply answers."""
 
 
-class ConversationSpec(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationSpec(ReadinessFile, msgspec.Struct, frozen=True, kw_only=True):
     """Arguments of one process. ``service``: the requester, or empty for the replier.
 
     ``result_path``: file with one line per reply: the request that it was taken for, and the one that it answers.
@@ -65,22 +65,6 @@ class ConversationSpec(msgspec.Struct, frozen=True, kw_only=True):
     result_path: str
     log_file: str
     omitted: str = ""
-
-    def __repr__(self) -> str:
-        return "ConversationSpec(<not printed: it holds secrets>)"
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the process has said that it consumes."""
-        return Path(self.ready_path).exists()
-
-    def mark_ready(self) -> None:
-        """Say that the process consumes."""
-        Path(self.ready_path).touch()
-
-    def clear_ready(self) -> None:
-        """Forget an ended process."""
-        Path(self.ready_path).unlink()
 
     def read_replies(self) -> list[tuple[str, str]]:
         """Return the request that each reply was taken for, and the one that it answers."""

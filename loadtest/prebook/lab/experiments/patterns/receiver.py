@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from prebook.coupling.ports import Publisher
 from prebook.flows import BOOKING_CONFIRMED, OFFER_SETTLED
 from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
-from prebook.lab.experiments.worker import WorkerContext, one_way_channels
+from prebook.lab.experiments.worker import ReadinessFile, WorkerContext, one_way_channels
 from prebook.messaging import addresses
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope
@@ -54,7 +53,7 @@ class SeededDefect(StrEnum):
     """The message takes effect twice."""
 
 
-class ReceiverSpec(msgspec.Struct, frozen=True, kw_only=True):
+class ReceiverSpec(ReadinessFile, msgspec.Struct, frozen=True, kw_only=True):
     """Arguments of one receiver process.
 
     ``service``: the service that it acts as. ``run`` and ``receiver`` name its effects. ``forward_to``: queue to which
@@ -75,22 +74,6 @@ class ReceiverSpec(msgspec.Struct, frozen=True, kw_only=True):
     defect: SeededDefect = SeededDefect.NONE
     defective_message: str = ""
     work_ms: float = 1.0
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the process has said that it consumes."""
-        return Path(self.ready_path).exists()
-
-    def mark_ready(self) -> None:
-        """Say that the process consumes."""
-        Path(self.ready_path).touch()
-
-    def clear_ready(self) -> None:
-        """Forget an ended process."""
-        Path(self.ready_path).unlink()
-
-    def __repr__(self) -> str:
-        return "ReceiverSpec(<not printed: it holds secrets>)"
 
 
 class ReceiverWork(SqlUnitOfWork):

@@ -12,7 +12,7 @@ import msgspec
 from prebook.asyncio_tools import first_error_task_group
 from prebook.http.push_target import PushTarget
 from prebook.lab.experiments.pipes.samples import PipeSample
-from prebook.lab.experiments.worker import redirect_output
+from prebook.lab.experiments.worker import ReadinessFile, redirect_output
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.pipe_runner import PipeRunner, PulledItem, StageLoad, StageWork
 from prebook.patterns.pipe import Filtered, Passed, Pipe, PipeEnd, Refused, StageVerdict
@@ -25,7 +25,7 @@ ENRICH = "enrich"
 PUSH = "push"
 
 
-class PipeWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
+class PipeWorkerSpec(ReadinessFile, msgspec.Struct, frozen=True, kw_only=True):
     """Arguments of one process.
 
     ``one_thread``: run all stages one after the other. ``enrich_ms``: time that the enriching stage takes.
@@ -55,22 +55,6 @@ class PipeWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
             log_file=f"{stem}.log",
             **fields,
         )
-
-    def __repr__(self) -> str:
-        return "PipeWorkerSpec(<not printed: it holds secrets>)"
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the process has said that it consumes."""
-        return Path(self.ready_path).exists()
-
-    def mark_ready(self) -> None:
-        """Say that the process consumes."""
-        Path(self.ready_path).touch()
-
-    def clear_ready(self) -> None:
-        """Forget an ended process."""
-        Path(self.ready_path).unlink()
 
     def read_filtered(self) -> set[str]:
         """Return the names of the messages that the filter has dropped."""
