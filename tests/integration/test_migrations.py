@@ -55,6 +55,7 @@ SERVICE_ROWS = (
     "INSERT INTO matching.auction (booking_id, closed, late_offers, document) VALUES ('b', false, 0, '{}')",
     "INSERT INTO matching.assignment (booking_id, fleet, driver, slot) VALUES ('b', 'ada', 'd', now())",
     "INSERT INTO notification.notified (booking_id, notice) VALUES ('b', 'confirmed')",
+    "INSERT INTO notification.rider_profile (rider_id, tier, home_zone) VALUES ('r', 'gold', '')",
     "INSERT INTO notification.delivery (booking_id, notice, rider_id, text) VALUES ('b', 'confirmed', 'r', 't')",
     "INSERT INTO notification.rider_profile (rider_id, tier) VALUES ('r', 'gold')",
     """

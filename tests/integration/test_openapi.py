@@ -12,7 +12,7 @@ from tests.integration.suite import Suite, run_command
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 PUBLIC_APIS = ("booking", "operations")
-INTERNAL_APIS = ("booking", "notification")
+INTERNAL_APIS = ("booking", "matching", "notification", "fleets")
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -72,7 +72,7 @@ def verify_conformance(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-async def test_the_other_services_document_no_api(suite: Suite) -> None:
+async def test_no_other_service_documents_an_api(suite: Suite) -> None:
     urls = (suite.state.urls, suite.state.internal_urls)
     documented = [[service for service in PROCESSES if await fetch_paths(of[service])] for of in urls]
     assert documented == [list(PUBLIC_APIS), list(INTERNAL_APIS)]
