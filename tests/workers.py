@@ -19,6 +19,7 @@ OWN_SUITE_FILES = frozenset(
         "test_burst.py",
         "test_callback_receivers.py",
         "test_chaos.py",
+        "test_crashing_poison.py",
         "test_key_rotation.py",
         "test_message_fuzz.py",
         "test_replicas.py",

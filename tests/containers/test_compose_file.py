@@ -25,7 +25,7 @@ SERVERS = {"postgres": ("database", POSTGRES_IMAGE), "rabbitmq": ("broker", RABB
 PREBOOK_CONTAINERS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
 SECRETS = generate_secrets("postgres:5432", "rabbitmq:5672")
 MOUNT_PATH = "/run/prebook/"
-NOT_FOR_CONTAINERS = {"PREBOOK_COUPLINGS", "PREBOOK_CLOCK_SKEW_S", "PREBOOK_CRASH_DIR"}
+NOT_FOR_CONTAINERS = {"PREBOOK_COUPLINGS", "PREBOOK_CLOCK_SKEW_S", "PREBOOK_CRASH_DIR", "PREBOOK_CRASH_MESSAGE_ID"}
 """Settings that are fixed in the image, or that only tests use."""
 
 every_container = pytest.mark.parametrize("name", CONTAINERS)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 
 from prebook.devstack.errors import UserError
@@ -64,6 +65,18 @@ async def test_a_kill_returns_the_old_process_and_lists_the_new_one(tmp_path: Pa
         assert info["restarts"] == 1
 
 
+async def test_a_crash_message_is_armed_and_disarmed(tmp_path: Path, bearer: dict[str, str]) -> None:
+    async with open_control(tmp_path) as (client, process):
+        for message_id, restarts in (("poison-1.notify_rider", 1), (None, 2)):
+            path = "/processes/stub/crash_message"
+            async with client.post(path, headers=bearer, json={"message_id": message_id}) as response:
+                assert response.status == 200
+            await wait_until(lambda: process.info().restarts == restarts)  # noqa: B023 - awaited within the loop
+            await wait_until(lambda: process.state is ProcessState.RUNNING)
+            environment = psutil.Process(pid_of(process)).environ()
+            assert environment.get("PREBOOK_CRASH_MESSAGE_ID") == message_id
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
@@ -75,6 +88,11 @@ async def test_a_kill_returns_the_old_process_and_lists_the_new_one(tmp_path: Pa
         ("/processes/stub/brownout", "{}", 400),
         ("/processes/stub/brownout", '{"duration_s": 1e9}', 400),
         ("/processes/stub/skew", '{"skew_s": "fast"}', 400),
+        ("/processes/stub/crash_message", "{}", 400),
+        ("/processes/stub/crash_message", '{"message_id": ""}', 400),
+        ("/processes/stub/crash_message", '{"message_id": "two words"}', 400),
+        ("/processes/stub/crash_message", '{"message_id": "nul\\u0000"}', 400),
+        ("/processes/stub/crash_message", f'{{"message_id": "{"x" * 256}"}}', 400),
         ("/servers/broker/restart", '{"shutdown": "kill"}', 404),
         ("/elsewhere", "{}", 404),
     ],

@@ -87,6 +87,19 @@ async def test_back_pressure_is_switched_by_a_restart_and_restored(tmp_path: Pat
         assert settings == ["off", "on", "on"]
 
 
+async def test_a_crash_message_is_armed_by_a_restart_and_disarmed_by_the_next(tmp_path: Path) -> None:
+    async with supervise(stub_spec(tmp_path)) as (supervisor, process):
+        armed = list[str | None]()
+        for message_id in ("poison-1.notify_rider", "poison-2.notify_rider", None):
+            before = pid_of(process)
+            effect = await process.crash_at(message_id)
+            assert (effect.fault, effect.pid) == ("crash_message", before)
+            await wait_until(lambda: process.info().pid not in {before, None})  # noqa: B023 - awaited within the loop
+            await supervisor.wait_until_ready(15)
+            armed.append(psutil.Process(pid_of(process)).environ().get("PREBOOK_CRASH_MESSAGE_ID"))
+        assert armed == ["poison-1.notify_rider", "poison-2.notify_rider", None]
+
+
 async def test_a_brownout_stops_and_continues_the_process_and_ends(tmp_path: Path) -> None:
     async with supervise(stub_spec(tmp_path)) as (_, process):
         pid = pid_of(process)

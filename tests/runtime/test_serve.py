@@ -77,7 +77,7 @@ def test_a_service_is_served_with_limits_and_takes_no_address_from_a_header(monk
         configs.append(config)
         return SimpleNamespace(run=close_all, started=True)
 
-    settings = SimpleNamespace(log_level="info", clock_skew_s=0.0, crash_dir="")
+    settings = SimpleNamespace(log_level="info", clock_skew_s=0.0, crash_dir="", crash_message_id="")
     settings.http_host = settings.internal_host = "127.0.0.1"
     settings.http_port = settings.internal_port = 0
     process = SimpleNamespace(app=do_nothing, connections=Connections(HttpLimits(max_connections=1)))

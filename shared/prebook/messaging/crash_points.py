@@ -36,16 +36,18 @@ class CrashPoint(StrEnum):
     """The reply to a synchronous call is committed, and the caller does not have it."""
 
 
-_on_reached: Callable[[CrashPoint], None] | None = None
+OnReached = Callable[[CrashPoint, str], None]
+"""Function that gets the point and the message id given to ``reach``, and may end the process."""
+_armed: tuple[OnReached, ...] = ()
 
 
-def arm(on_reached: Callable[[CrashPoint], None]) -> None:
+def arm(on_reached: OnReached) -> None:
     """Call ``on_reached`` at every crash point that this process reaches from now on."""
-    global _on_reached  # noqa: PLW0603 - one process, one crash
-    _on_reached = on_reached
+    global _armed  # noqa: PLW0603 - whatever is armed crashes this process
+    _armed = (*_armed, on_reached)
 
 
-def reach(point: CrashPoint) -> None:
-    """Mark the place of ``point`` in the code."""
-    if _on_reached is not None:
-        _on_reached(point)
+def reach(point: CrashPoint, message_id: str = "") -> None:
+    """Mark the place of ``point`` in the code. ``message_id``: that of the received message, at RECEIVED only."""
+    for on_reached in _armed:
+        on_reached(point, message_id)

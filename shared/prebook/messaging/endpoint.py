@@ -74,7 +74,7 @@ class Endpoint(Generic[U]):
                 raise RequestExpired(f"{envelope.flow} expired after {envelope.attempt - 1} failed attempts")
             self._observer.on_expired(envelope, "inbound")
             return Handled()
-        reach(CrashPoint.RECEIVED)
+        reach(CrashPoint.RECEIVED, envelope.id)
         began = time.perf_counter()
         try:
             handled = await self._handle(envelope)

@@ -23,7 +23,7 @@ def arm_crash_files(service: str, directory: Path) -> None:
     """Make this process of ``service`` crash at each point for which there is a file in ``directory``."""
     paths = {point: str(directory / crash_file_name(service, point)) for point in CrashPoint}
 
-    def crash_if_requested(point: CrashPoint) -> None:
+    def crash_if_requested(point: CrashPoint, _message_id: str) -> None:
         try:
             os.unlink(paths[point])  # noqa: PTH108 - the fastest call, since it is made for every message
         except FileNotFoundError:

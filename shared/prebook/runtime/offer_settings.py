@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from prebook.runtime.fault_settings import FaultSettings
+
 FleetName = Annotated[str, msgspec.Meta(pattern="^(ada|borealis|cargo|delta)$")]
 
 
-class OfferSettings(msgspec.Struct, kw_only=True):
+class OfferSettings(FaultSettings, kw_only=True):
     """Fleets to ask, completion of an auction, and calls of the partners."""
 
     fleets: Annotated[

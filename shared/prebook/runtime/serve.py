@@ -39,6 +39,7 @@ from prebook.runtime import logging
 from prebook.runtime.assembly import ServicePorts, assemble
 from prebook.runtime.claim_lifetime import claim_lifetime_s
 from prebook.runtime.crash_files import arm_crash_files
+from prebook.runtime.crash_message import arm_crash_message
 from prebook.runtime.environment import EXIT_BAD_SETTINGS, BadSettings
 from prebook.runtime.garbage_collection import freeze_long_lived_objects
 from prebook.runtime.gauges import ProcessGauges, ProcessMetrics, provider_circuit_states
@@ -242,6 +243,8 @@ def main(service: Service[Any]) -> NoReturn:
     WALL_CLOCK.skew_s = settings.clock_skew_s
     if settings.crash_dir:
         arm_crash_files(service.name, Path(settings.crash_dir))
+    if settings.crash_message_id:
+        arm_crash_message(settings.crash_message_id)
     try:
         process = ServiceProcess(service, settings, policies)
     except BadSettings as error:  # found by a part that needs both settings and policies

@@ -238,13 +238,6 @@ class ServiceSettings(OfferSettings, kw_only=True):
     ] = 0.0
     rider_burst: Annotated[int, msgspec.Meta(ge=1, description="bookings that one rider may request at once")] = 10
     seed: Annotated[int, msgspec.Meta(description="seed of the simulated fleets, a whole number")] = 7
-    clock_skew_s: Annotated[
-        float, msgspec.Meta(ge=-86_400, le=86_400, description="seconds that this process's clock is ahead; for tests")
-    ] = 0.0
-    crash_dir: Annotated[
-        str,
-        msgspec.Meta(description="folder in which a file ends the process at a crash point; for tests, empty: none"),
-    ] = ""
     outbox_dedup_s: Annotated[
         float,
         msgspec.Meta(

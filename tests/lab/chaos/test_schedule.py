@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.lab.chaos.arrivals import arrival_times, default_rate_per_s, draw_requests
+from prebook.lab.chaos.injector import fault_choices
 from prebook.lab.chaos.phases import split_into_phases
 from prebook.lab.chaos.schedule import FaultChoice, draw_schedule, overlap_groups
+from prebook.lab.faults import FAULT_CATALOGUE, FaultKind
 from tests.lab.ledger.accounts_builder import START
 
 SERVICES = ("booking", "pricing", "matching")
@@ -63,6 +65,11 @@ def test_at_most_two_faults_overlap_and_never_on_one_target(count: int, seed: in
 
 def test_some_faults_overlap() -> None:
     assert any(fault.overlaps for seed in range(5) for fault in draw_schedule(CHOICES, 40, seed, 240.0))
+
+
+def test_every_kind_of_the_catalogue_can_be_drawn_but_the_one_that_lasts_minutes() -> None:
+    choices = fault_choices(list(FAULT_CATALOGUE.values()))
+    assert {choice.kind for choice in choices} == set(FaultKind) - {FaultKind.CRASHING_POISON}
 
 
 def test_an_empty_catalogue_is_an_error() -> None:

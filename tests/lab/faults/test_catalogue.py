@@ -6,20 +6,28 @@ from typing import Any
 
 import pytest
 
-from prebook.contracts.dead_letters import DeadLetterState, DeadLetterSummary
-from prebook.flows import FLOWS, NOTIFY_RIDER, PROCESSES, SERVICES
-from prebook.lab.faults import FAULT_CATALOGUE, Fault, FaultKind, Need, NoEffect, clock_skew
+from prebook.flows import FLOWS, NOTIFY_RIDER, OPERATIONS, PROCESSES, SERVICES
+from prebook.lab.faults import FAULT_CATALOGUE, Fault, FaultKind, Need, NoEffect, clock_skew, crashing_poison
 from prebook.lab.faults.availability import NO_CONTROL, NO_PROXIES, ONE_NODE, SuiteCapabilities, unavailable_reason
 from prebook.lab.faults.broker_channel import QueueBinding, publishable_bindings, unshared_bindings
 from prebook.lab.faults.catalogue import LINK_ENDPOINTS
 from prebook.lab.faults.cluster import busiest_leader
 from prebook.lab.faults.injection import INJECTIONS
-from prebook.lab.faults.messages import MESSAGE_TYPES, POISONS, VALID_BODIES, expired_request, message_headers
+from prebook.lab.faults.messages import (
+    CRASHING_POISON,
+    MESSAGE_TYPES,
+    POISONS,
+    VALID_BODIES,
+    expired_request,
+    message_headers,
+)
 from prebook.lab.faults.poison import evidence_text
 from prebook.lab.faults.queue_full import request_bindings
 from prebook.messaging import headers
 from prebook.messaging.codec import WireMessage, decode
 from prebook.messaging.errors import Malformed
+from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT
+from tests.lab.faults.dead_letters import parked_dead_letter
 
 ALL_CAPABILITIES = SuiteCapabilities(
     processes=frozenset(PROCESSES),
@@ -35,7 +43,15 @@ NAMES = {
     *(f"{kind}_{service}" for kind in ("kill", "pause", "brownout") for service in PROCESSES),
     *(f"clock_skew_{service}" for service in SERVICES),
     *(f"{server}_{kind}" for server in ("broker", "database") for kind in ("restart", "kill")),
-    *("connections_cut", "memory_alarm", "queue_full", "duplicate_everything", "poison", "leader_lost"),
+    *(
+        "connections_cut",
+        "memory_alarm",
+        "queue_full",
+        "duplicate_everything",
+        "poison",
+        "crashing_poison",
+        "leader_lost",
+    ),
     *("database_read_only", "database_locked"),
     *(f"partner_{kind}_{partner}" for kind in ("slow", "dead", "garbled") for partner in ("ada", "borealis", "cargo")),
     *(f"link_{kind}_{link}" for kind in ("slow", "cut", "black_hole", "response_loss") for link in LINKS),
@@ -64,6 +80,8 @@ def test_each_fault_has_an_expectation_and_an_injection(fault: Fault) -> None:
         ("broker_kill", replace(ALL_CAPABILITIES, servers=frozenset()), "cannot restart the broker"),
         ("memory_alarm", replace(ALL_CAPABILITIES, amqp_problem="no address"), "no address"),
         ("poison", replace(ALL_CAPABILITIES, processes=frozenset(SERVICES)), "no operations"),
+        ("crashing_poison", replace(ALL_CAPABILITIES, processes=frozenset({OPERATIONS})), "no process notification"),
+        ("crashing_poison", replace(ALL_CAPABILITIES, processes=frozenset(SERVICES)), "no operations"),
         ("connections_cut", replace(ALL_CAPABILITIES, management_problem="no API"), "no API"),
         ("link_cut_http_pricing", replace(ALL_CAPABILITIES, proxies=frozenset()), NO_PROXIES),
         (
@@ -126,6 +144,10 @@ def test_the_header_for_measuring_clock_skew_is_the_one_that_services_write() ->
     assert clock_skew.FIRST_FAILED_AT_HEADER == headers.FIRST_FAILED_AT_HEADER
 
 
+def test_the_deliveries_of_a_crashing_poison_are_those_that_its_queue_permits() -> None:
+    assert crashing_poison.MAX_DELIVERIES == DELIVERY_LIMIT + 1
+
+
 @pytest.mark.parametrize(
     "poison", [poison for poison in POISONS if not poison.retried], ids=lambda poison: poison.cause
 )
@@ -135,8 +157,12 @@ def test_poison_fails_to_decode_with_its_cause(poison: Any) -> None:
     assert raised.value.cause == poison.cause
 
 
-def test_the_retried_poison_decodes_like_a_valid_request() -> None:
-    (poison,) = (each for each in POISONS if each.retried)
+@pytest.mark.parametrize(
+    "poison",
+    [CRASHING_POISON, *(poison for poison in POISONS if poison.retried)],
+    ids=lambda poison: poison.cause,
+)
+def test_the_retried_poison_decodes_like_a_valid_request(poison: Any) -> None:
     envelope = decode(WireMessage(message_headers(NOTIFY_RIDER.name, MESSAGE_TYPES["notify_rider"], "m"), poison.body))
     assert type(envelope.body) is NOTIFY_RIDER.request_type
     assert VALID_BODIES["notify_rider"] != poison.body
@@ -151,27 +177,6 @@ def test_poison_parked_for_another_cause_is_no_evidence(cause: str, attempts: in
 def test_poison_parked_with_the_expected_causes_and_attempts_is_evidence() -> None:
     dead_letters = [parked_dead_letter(poison.cause, 4 if poison.retried else 1) for poison in POISONS]
     assert "attempts_exhausted after 4 attempts" in evidence_text(dead_letters, POISONS)
-
-
-def parked_dead_letter(cause: str, attempts: int) -> DeadLetterSummary:
-    texts = (
-        "failure_group",
-        "error_type",
-        "error",
-        "queue",
-        "exchange",
-        "routing_key",
-        "flow",
-        "kind",
-        "type",
-        "message_id",
-    )
-    empty_texts: dict[str, Any] = dict.fromkeys((*texts, "conversation_id", "trace_id", "reason", "operator"), "")
-    now = datetime.now(UTC)
-    numbers: dict[str, Any] = {"id": 1, "attempts": attempts, "times_parked": 1, "payload_bytes": 1, "version": 0}
-    return DeadLetterSummary(
-        **empty_texts, **numbers, state=DeadLetterState.PARKED, cause=cause, first_failed_at=now, last_failed_at=now
-    )
 
 
 def test_the_busiest_leader_leads_most_queues() -> None:

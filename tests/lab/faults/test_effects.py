@@ -55,6 +55,12 @@ def test_more_messages_delay_nothing() -> None:
     assert delayed("poison", *PROCESSES) == delayed("duplicate_everything", *PROCESSES) == set()
 
 
+def test_a_crashing_poison_ends_its_process_and_disturbs_no_other() -> None:
+    assert effect_of(FAULT_CATALOGUE["crashing_poison"]).ends_processes
+    assert delayed("crashing_poison", "notification", "booking") == {*Transport}
+    assert delayed("crashing_poison", *(service for service in PROCESSES if service != "notification")) == set()
+
+
 def test_every_coupling_has_a_transport_and_only_sync_api_does_not_wait() -> None:
     assert {coupling.value for coupling in WAITING_COUPLINGS} == {"async_api", "one_way", "request_reply"}
     assert {coupling.value for coupling, transport in TRANSPORT_OF_COUPLING.items() if transport == "http"} == {

@@ -13,11 +13,15 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from prebook.contracts.dead_letters import DeadLetterSummary
 from prebook.flows import CONSOLE
 from prebook.lab.faults import FAULT_CATALOGUE, FaultAccess, fault_access, inject, survey_faults
 from prebook.lab.faults.availability import NO_CONTROL
+from prebook.lab.faults.injection import UNDO_TIMEOUT_S, injection_timeout_s
+from prebook.lab.faults.messages import CRASHING_POISON
 from prebook.lab.suite_client.broker_management import BrokerManagement
 from prebook.lab.suite_client.settings import InvalidEnvironment, SuiteAddresses
+from tests.lab.faults.dead_letters import parked_dead_letter
 from tests.lab.stub_suite import process_info
 
 VHOST_URL = "amqp://admin:secret-word@127.0.0.1:1/prebook"
@@ -44,12 +48,21 @@ class StubControl:
     proxy: dict[str, Any] = field(
         default_factory=lambda: {"name": "http-pricing", "state": "healthy", "connections": 2}
     )
+    replicas: dict[str, int] = field(default_factory=lambda: {"pricing": 100})
+    """Name of each supervised process -> its pid."""
+    crash_messages: list[tuple[str, str | None]] = field(default_factory=list)
+    """Processes that were restarted to crash at a message, or (None) at none, in order."""
+    refused_restarts: int = 0
+    """Restarts that the supervisor still refuses, because the process is down."""
     paused: asyncio.Event = field(default_factory=asyncio.Event)
     missing: dict[str, str] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.Response:
         path = request.path
         if request.method != "GET":
+            if path.endswith("/crash_message") and self.refused_restarts:
+                self.refused_restarts -= 1
+                return web.Response(status=409, text="notification is down")
             self.commands.append(path)
             await self.execute(request)
             return web.json_response({})
@@ -72,6 +85,11 @@ class StubControl:
             self.proxy["state"] = "cut"
             loop.call_later((await request.json())["duration_s"], self.proxy.update, {"state": "healthy"})
 
+        elif target == "crash_message":
+            name = request.path.split("/")[2]
+            self.crash_messages.append((name, (await request.json())["message_id"]))
+            self.replicas[name] += 1
+
         elif target == "read_only":
             self.missing["database"] = "the database is read-only"
             loop.call_later((await request.json())["duration_s"], self.missing.clear)
@@ -82,7 +100,7 @@ class StubControl:
     def page(self, path: str) -> Any:
         listed = [{"name": name, "user": "prebook_pricing"} for name in self.connections]
         pages: dict[str, Any] = {
-            "/processes": [process_info("pricing", 100)],
+            "/processes": [process_info(name, pid) for name, pid in self.replicas.items()],
             "/servers": [self.server],
             "/proxies": [{**self.proxy, "address": self.url.removeprefix("http://")}],
             "/api/nodes": [{"name": "one"}],
@@ -116,7 +134,7 @@ async def serve_stub(control: StubControl) -> AsyncIterator[FaultAccess]:
             management = BrokerManagement(session, control.url, "admin", "secret-word")
             pricing = {"pricing": control.url}
             tokens = dict.fromkeys(("pricing", CONSOLE), "token")
-            supervisors = {**pricing, CONSOLE: pricing["pricing"]}
+            supervisors = dict.fromkeys(("pricing", "notification", CONSOLE), control.url)
             yield FaultAccess(session, SuiteAddresses(pricing, pricing), supervisors, tokens, management, VHOST_URL)
     finally:
         await runner.cleanup()
@@ -173,6 +191,48 @@ async def test_a_paused_process_is_resumed_when_the_injection_is_cancelled() -> 
         await asyncio.wait({injecting})
     assert control.commands[-1] == "/processes/pricing/resume"
     assert not control.paused.is_set()
+
+
+async def test_every_replica_is_disarmed_when_the_crashing_poison_cannot_be_published() -> None:
+    replicas = {"notification": 10, "notification-2": 20, "pricing": 30}
+    control = StubControl(replicas=replicas, refused_restarts=3)
+    async with serve_stub(control) as access:
+        window = await inject(FAULT_CATALOGUE["crashing_poison"], 0.1, access)
+    assert not window.took_effect
+    armed, disarmed = control.crash_messages[:2], control.crash_messages[2:]
+    assert {name for name, _ in armed} == {"notification", "notification-2"}
+    assert len({message_id for _, message_id in armed} - {None}) == 1
+    assert sorted(disarmed) == [("notification", None), ("notification-2", None)]
+
+
+async def test_a_crashing_poison_has_no_effect_where_no_process_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor restarted the process to arm and to disarm it, and never in between."""
+    monkeypatch.setattr("prebook.lab.faults.crashing_poison.RESTART_TIMEOUT_S", 0.3)
+    poison = parked_dead_letter(CRASHING_POISON.cause, 21)
+
+    async def publish(*_: object) -> None:
+        """Publish nothing."""
+
+    async def wait_until_parked(*_: object) -> tuple[DeadLetterSummary, ...]:
+        return (poison,)
+
+    monkeypatch.setattr("prebook.lab.faults.poison.publish_to_notification", publish)
+    monkeypatch.setattr("prebook.lab.faults.parked_messages.wait_until_parked", wait_until_parked)
+    monkeypatch.setattr("prebook.lab.faults.parked_messages.discard", publish)
+    control = StubControl(replicas={"notification": 10})
+    async with serve_stub(control) as access:
+        window = await inject(FAULT_CATALOGUE["crashing_poison"], 0.1, access)
+    assert not window.took_effect
+    assert "0 restarts" in window.evidence
+    assert control.crash_messages[-1] == ("notification", None)
+
+
+async def test_only_the_crashing_poison_may_take_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: dict[str, float] = {}
+    for fault in FAULT_CATALOGUE.values():
+        limits[fault.kind] = injection_timeout_s(fault.kind, 1.0)
+    assert limits.pop("crashing_poison") >= 120.0 + UNDO_TIMEOUT_S
+    assert set(limits.values()) == {1.0 + UNDO_TIMEOUT_S}
 
 
 async def test_an_injection_ends_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:

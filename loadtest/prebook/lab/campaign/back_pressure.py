@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prebook.lab.faults import FaultAccess
-from prebook.lab.faults.processes import RESTART_TIMEOUT_S, wait_for_new_pid
+from prebook.lab.faults.processes import RESTART_TIMEOUT_S, list_replicas, wait_for_new_pid
 from prebook.lab.suite_client.supervisor import SupervisorClient
 
 BOOKING = "booking"
@@ -35,9 +35,8 @@ async def switch_off(access: FaultAccess) -> AsyncIterator[None]:
 
 async def _switch(access: FaultAccess, *, enabled: bool | None) -> None:
     control = access.supervisor(BOOKING)
-    processes = await control.list_processes()
-    replicas = [each.name for each in processes if each.name.partition("-")[0] == BOOKING]
-    await asyncio.gather(*(_restart(control, name, enabled=enabled) for name in replicas))
+    replicas = await list_replicas(control, BOOKING)
+    await asyncio.gather(*(_restart(control, replica.name, enabled=enabled) for replica in replicas))
 
 
 async def _restart(control: SupervisorClient, name: str, *, enabled: bool | None) -> None:

@@ -18,15 +18,18 @@ READY_TIMEOUT_S = 30.0
 POLL_INTERVAL_S = 0.3
 SINGLE_PROCESS_KINDS = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT})
 """Kinds that touch one process only, so that two of them may be active at once."""
+MINUTE_LONG_KINDS = frozenset({FaultKind.CRASHING_POISON})
+"""Kinds that no schedule contains: they last minutes whatever duration is drawn, longer than the deadlines of flows."""
 DUPLICATE_KIND = "duplicate_everything"
 """Kind that makes the broker deliver every message twice: the surest source of duplicates."""
 
 
 def fault_choices(faults: Sequence[Fault]) -> tuple[FaultChoice, ...]:
-    """Return ``faults`` as choices of the schedule."""
+    """Return ``faults`` as choices of the schedule, without those that last minutes."""
     return tuple(
         FaultChoice(fault.name, fault.kind, fault.target, fault.default_duration_s, fault.kind in SINGLE_PROCESS_KINDS)
         for fault in faults
+        if fault.kind not in MINUTE_LONG_KINDS
     )
 
 

@@ -101,12 +101,11 @@ class ChaosRun:
         """
         await self.suite.check_ready(PROCESSES)
         faults = {fault.name: fault for fault in await list_available_faults(self.fault_access)}
-        if not faults:
+        choices = fault_choices(list(faults.values()))
+        if not choices:
             raise NoFaultAvailable("no fault of the catalogue can be injected here", "`prebook fault list` says why")
         options = self.options
-        self.schedule = draw_schedule(
-            fault_choices(list(faults.values())), options.faults, options.seed, options.duration_s, DUPLICATE_KIND
-        )
+        self.schedule = draw_schedule(choices, options.faults, options.seed, options.duration_s, DUPLICATE_KIND)
         self.injector = FaultInjector(self.fault_access, faults, self.schedule, self.suite)
         return self.schedule
 

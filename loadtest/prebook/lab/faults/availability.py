@@ -108,7 +108,14 @@ NO_PROXIES = (
 )
 ONE_NODE = "the broker has one node"
 PROCESS_KINDS = frozenset(
-    {FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT, FaultKind.CLOCK_SKEW, FaultKind.QUEUE_FULL}
+    {
+        FaultKind.KILL,
+        FaultKind.PAUSE,
+        FaultKind.BROWNOUT,
+        FaultKind.CLOCK_SKEW,
+        FaultKind.QUEUE_FULL,
+        FaultKind.CRASHING_POISON,
+    }
 )
 """Kinds whose target is a process; the target of every other kind is a server or a fault proxy."""
 

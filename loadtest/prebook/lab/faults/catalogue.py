@@ -130,6 +130,15 @@ BROKER_FAULTS: tuple[Fault, ...] = (
         default_duration_s=1.0,
     ),
     Fault(
+        "crashing_poison",
+        FaultKind.CRASHING_POISON,
+        "notification",
+        "A message ends notification's process whenever it is received, in every replica: after 21 crashes, up to two "
+        "minutes, it is parked with its cause; rides are settled meanwhile, and each rider is notified once.",
+        PROCESS_NEEDS | BROKER_NEEDS | {Need.OPERATIONS},
+        default_duration_s=1.0,
+    ),
+    Fault(
         "leader_lost",
         FaultKind.LEADER_LOST,
         "broker",

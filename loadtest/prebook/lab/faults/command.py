@@ -91,6 +91,8 @@ def show(*, name: str, as_json: bool) -> None:
 def inject(*, name: str, duration_s: float | None, as_json: bool) -> None:
     """Inject the fault NAME, wait, undo it, and print the evidence that it took effect.
 
+    A fault takes seconds, but crashing_poison takes up to two minutes: it lasts until its message is parked.
+
     Exit status 1 if the fault had no effect or cannot be injected into this suite.
     """
     window = run_interruptible(_inject_by_name(name, duration_s))

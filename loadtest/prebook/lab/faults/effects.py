@@ -60,8 +60,9 @@ TRANSPORTS_OF_SERVER: Mapping[str, frozenset[Transport]] = {
 """Server -> transports that fail without it."""
 HARMLESS_KINDS = frozenset({FaultKind.DUPLICATE_EVERYTHING, FaultKind.POISON, FaultKind.PARTNER_GARBLED})
 """Kinds that add messages, or replies without an offer, and take nothing away: they explain no delay."""
-ENDING_KINDS = frozenset({FaultKind.KILL, FaultKind.CLOCK_SKEW})
-"""Kinds that end the process of their target. A clock is changed by restarts."""
+ENDING_KINDS = frozenset({FaultKind.KILL, FaultKind.CLOCK_SKEW, FaultKind.CRASHING_POISON})
+"""Kinds that end the process of their target. A clock is changed by restarts; a crashing poison ends the process again
+and again."""
 
 
 def link_effect(link: str) -> FaultEffect:

@@ -36,6 +36,10 @@ POISONS: tuple[PoisonSpec, ...] = (
 )
 """Malformed JSON, invalid schema, unknown version and permanent failure, each with its dead-letter cause."""
 
+CRASHING_POISON = PoisonSpec("delivery_limit", msgspec.json.encode({**VALID_NOTICE, "text": NUL}), retried=True)
+"""Message at which an armed process crashes. A process that is not armed fails to handle it, so that no rider is
+notified, and it is parked for another cause."""
+
 
 def poison_message(poison: PoisonSpec, conversation_id: str) -> Message:
     """Return a ``notify_rider`` request that cannot be handled."""

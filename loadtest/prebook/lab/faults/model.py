@@ -24,6 +24,7 @@ class FaultKind(StrEnum):
     DATABASE_LOCKED = "database_locked"
     DUPLICATE_EVERYTHING = "duplicate_everything"
     POISON = "poison"
+    CRASHING_POISON = "crashing_poison"
     LINK_SLOW = "link_slow"
     LINK_CUT = "link_cut"
     LINK_BLACK_HOLE = "link_black_hole"

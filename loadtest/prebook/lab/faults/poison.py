@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from uuid import uuid4
 
+from aio_pika import Message
+
 from prebook.contracts.dead_letters import DeadLetterSummary
 from prebook.flows import NOTIFY_RIDER
 from prebook.lab.faults import parked_messages
@@ -22,13 +24,9 @@ async def publish_poison(_: Fault, duration_s: float, fault_access: FaultAccess)
     The dead letters are discarded; an operator can restore them. Returns the evidence: cause and attempts of each.
     Raises NoEffect if one is not parked, or for another cause.
     """
-    target = _notification_binding(await read_bindings(fault_access))
     run = uuid4().hex[:8]
     messages = [poison_message(poison, f"poison-{run}-{poison.cause}") for poison in POISONS]
-    async with open_admin_channel(fault_access) as channel:
-        exchange = await channel.get_exchange(target.exchange, ensure=False)
-        for message in messages:
-            await exchange.publish(message, target.routing_key)
+    await publish_to_notification(fault_access, messages)
     dead_letters, _slept = await asyncio.gather(
         parked_messages.wait_until_parked(
             fault_access, [str(message.message_id) for message in messages], duration_s + PARKING_TIMEOUT_S
@@ -37,6 +35,15 @@ async def publish_poison(_: Fault, duration_s: float, fault_access: FaultAccess)
     )
     await parked_messages.discard(fault_access, dead_letters)
     return evidence_text(dead_letters, POISONS)
+
+
+async def publish_to_notification(fault_access: FaultAccess, messages: Sequence[Message]) -> None:
+    """Publish ``messages`` to the queue of notification's requests. Raises NoEffect if there is no such queue."""
+    target = _notification_binding(await read_bindings(fault_access))
+    async with open_admin_channel(fault_access) as channel:
+        exchange = await channel.get_exchange(target.exchange, ensure=False)
+        for message in messages:
+            await exchange.publish(message, target.routing_key)
 
 
 def evidence_text(dead_letters: Sequence[DeadLetterSummary], published: Sequence[PoisonSpec]) -> str:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from prebook.devstack.supervisor.contract import ProcessInfo
 from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, NoEffect
 from prebook.lab.polling import poll_until
@@ -33,6 +34,11 @@ async def kill(fault: Fault, duration_s: float, fault_access: FaultAccess) -> st
     if not results.failures:
         raise NoEffect(f"{fault.target} responded to all {results.count} probes while it should have been down")
     return f"pid {old_pid} killed, replaced by pid {new_pid}; {results.failures} of {results.count} probes failed"
+
+
+async def list_replicas(control: SupervisorClient, service: str) -> Sequence[ProcessInfo]:
+    """Return the processes of ``service`` that the supervisor runs: ``pricing``, ``pricing-2`` and so on."""
+    return [process for process in await control.list_processes() if process.name.partition("-")[0] == service]
 
 
 async def wait_for_new_pid(control: SupervisorClient, target: str, before: int | None, timeout_s: float) -> int:

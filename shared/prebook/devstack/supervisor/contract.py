@@ -82,6 +82,12 @@ class BackPressure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool | None
 
 
+class CrashMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Request to restart, to crash whenever the message ``message_id`` is received; null: to crash at none."""
+
+    message_id: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,255}\Z")] | None
+
+
 class ShutdownMode(StrEnum):
     """Way to end a server: SIGKILL or an orderly stop."""
 

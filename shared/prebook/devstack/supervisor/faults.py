@@ -11,6 +11,7 @@ from prebook.devstack.supervisor.contract import (
     BackPressure,
     Brownout,
     ClockSkew,
+    CrashMessage,
     EmptyBody,
     Kill,
     MemoryAlarm,
@@ -79,6 +80,10 @@ def _set_back_pressure(process: SupervisedProcess, request: BackPressure) -> Awa
     return process.set_back_pressure(request.enabled)
 
 
+def _crash_at(process: SupervisedProcess, request: CrashMessage) -> Awaitable[msgspec.Struct]:
+    return process.crash_at(request.message_id)
+
+
 def _raise_alarm(server: SupervisedServer, alarm: MemoryAlarm) -> Awaitable[msgspec.Struct]:
     return server.raise_alarm(alarm.duration_s)
 
@@ -96,6 +101,7 @@ PROCESS_FAULTS: Mapping[str, FaultSpec] = {
     "brownout": FaultSpec(Brownout, SupervisedProcess.brown_out),
     "skew": FaultSpec(ClockSkew, _skew),
     "back_pressure": FaultSpec(BackPressure, _set_back_pressure),
+    "crash_message": FaultSpec(CrashMessage, _crash_at),
     "pause": FaultSpec(EmptyBody, lambda process, _: process.pause()),
     "resume": FaultSpec(EmptyBody, lambda process, _: process.resume()),
 }

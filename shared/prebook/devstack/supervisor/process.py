@@ -24,6 +24,7 @@ STABLE_AFTER_S = 10.0
 """A process that ran at least this long is not in a crash loop: the backoff starts anew."""
 CLOCK_SKEW_VARIABLE = "PREBOOK_CLOCK_SKEW_S"
 BACK_PRESSURE_VARIABLE = "PREBOOK_BACK_PRESSURE"
+CRASH_MESSAGE_VARIABLE = "PREBOOK_CRASH_MESSAGE_ID"
 GRACE_PERIOD_S = 12.0
 KILL_TIMEOUT_S = 5.0
 
@@ -106,6 +107,11 @@ class SupervisedProcess:
         pid = await self._restart_with(BACK_PRESSURE_VARIABLE, value)
         return FaultEffect(name=self.spec.name, fault="back_pressure", pid=pid)
 
+    async def crash_at(self, message_id: str | None) -> FaultEffect:
+        """Restart the process, to crash whenever it receives a message, or (None) at none. Raises NotRunning."""
+        pid = await self._restart_with(CRASH_MESSAGE_VARIABLE, message_id)
+        return FaultEffect(name=self.spec.name, fault="crash_message", pid=pid)
+
     async def brown_out(self, brownout: Brownout) -> FaultEffect:
         """Stop and continue the process in turn, in the background, for a while. Raises NotRunning."""
         await self._end_brownout()
@@ -129,11 +135,15 @@ class SupervisedProcess:
         self._continue(child)
         return FaultEffect(name=self.spec.name, fault="resume", pid=child.pid)
 
-    async def _restart_with(self, variable: str, value: str) -> int:
-        """Begin an orderly restart with another value of an environment variable; return the pid that ends."""
+    async def _restart_with(self, variable: str, value: str | None) -> int:
+        """Begin an orderly restart with another value of an environment variable, or (None) without it.
+
+        Returns the pid that ends.
+        """
         await self._end_brownout()
         child = self._require_running()
-        self._command = replace(self._command, env={**self._command.env, variable: value})
+        env = {name: kept for name, kept in self._command.env.items() if name != variable}
+        self._command = replace(self._command, env=env if value is None else {**env, variable: value})
         self._stop_task = asyncio.create_task(child.stop(GRACE_PERIOD_S))
         return child.pid
 
