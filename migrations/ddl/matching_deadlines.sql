@@ -1,6 +1,6 @@
 -- Deadlines of auctions, on the database's clock.
 
--- due_at: when an open auction with an offer stops to wait for the other fleets. Null while it has no offer, and once it
+-- due_at: when an open auction with an offer stops waiting for the other fleets. Null while it has no offer, and once it
 -- is closed.
 ALTER TABLE matching.auction ADD COLUMN due_at timestamptz;
 

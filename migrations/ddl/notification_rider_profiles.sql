@@ -1,7 +1,7 @@
 -- Profiles of riders: what the suite knows about a rider beyond a single ride.
 
 -- One row per rider that has been given a profile; a rider without a row has the standard tier and no home zone.
--- Pricing reads it over HTTP, never here: no service reads the tables of another one.
+-- Pricing reads profiles over HTTP, never from this table: no service reads the tables of another one.
 CREATE TABLE notification.rider_profile (
     rider_id text PRIMARY KEY,
     tier text NOT NULL,
