@@ -136,7 +136,7 @@ adds the outcomes of a trip's legs one after the other."""
 
 @dataclass(frozen=True)
 class Lookup:
-    """Data of one service that another one reads over signed internal HTTP, outside of any flow."""
+    """Data of one service that another one reads over signed internal HTTP, outside any flow."""
 
     name: str
     reader: str

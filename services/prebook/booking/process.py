@@ -65,7 +65,7 @@ class BookingTransition:
 
 
 def start(booking: Booking, *, names_rider: bool = False) -> BookingTransition:
-    """Request the fare of a new booking. ``names_rider``: whether the request says whose ride it is."""
+    """Request the fare of a new booking. ``names_rider``: whether the request contains the rider's id."""
     ride = booking.ride
     request = QuoteFare(
         pickup=ride.pickup,

@@ -1,1 +1,1 @@
-"""Fleets: simulated partners beyond our control, each with its own wire format, behind message translators."""
+"""Fleets: simulated partners, each with its own wire format, behind message translators."""

@@ -25,7 +25,7 @@ PartnerName = Annotated[str, PathParameter(description="name of a partner fleet"
 
 
 def internal_routes(context: ServiceContext[FleetsWork], wire: PartnerWire) -> Sequence[BaseRouteHandler]:
-    """Litestar route handlers of the partners, for the console."""
+    """Litestar route handlers that impose conditions on partners and probe them, for the console."""
 
     @post(
         "/v1/partners/{partner:str}/condition",

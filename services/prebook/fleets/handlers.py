@@ -16,7 +16,7 @@ from prebook.messaging.handlers import HandlerContext, HandlerResult
 from prebook.patterns.normalizer import UnreadableMessage
 
 MAX_KEPT_BYTES = 64 * 1024
-"""Bytes that are kept of an unreadable reply; far more than a reply has."""
+"""Maximum number of bytes that are kept of an unreadable reply; readable replies are far shorter."""
 
 
 def partner_caller(

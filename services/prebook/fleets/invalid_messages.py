@@ -1,7 +1,7 @@
 """Invalid message channel of the partners: unreadable replies become dead letters, where operators see them.
 
-A reply is recorded in the transaction of its request, so that a broker that is away costs no ride. It is published from
-here, until the broker confirms it. Source: EIP, Invalid Message Channel.
+A reply is recorded in the transaction of its request, so that a broker outage costs no ride. This module then publishes
+it until the broker confirms. Source: EIP, Invalid Message Channel.
 """
 
 from prebook.fleets.store import FleetsWork, UnreadableReply
@@ -25,12 +25,12 @@ from prebook.runtime.service import ServiceContext
 
 PARKING_INTERVAL_S = 1.0
 MAX_PARKED_AT_ONCE = 50
-"""Replies that one scan reads; more are parked by the next one."""
+"""Maximum number of replies that one scan reads; the next scan parks the rest."""
 
 
 class InvalidMessageChannel:
-    """Publishes the recorded replies as dead letters. A process that ends in between publishes one twice, and
-    operations stores it once.
+    """Publishes the recorded replies as dead letters. A process that ends between publication and deletion
+    publishes a reply twice; operations stores it once.
     """
 
     def __init__(self, context: ServiceContext[FleetsWork]) -> None:
@@ -38,7 +38,7 @@ class InvalidMessageChannel:
         self._dead_letters = DeadLetterPublisher(context.publisher, NullObserver())
 
     async def park_recorded(self) -> int:
-        """Park the oldest recorded replies; return their number. Raises Unreachable, and keeps what is not parked."""
+        """Park the oldest recorded replies; return their number. Raises Unreachable, and keeps those not yet parked."""
         async with self._units.background() as work:
             replies = await work.list_unreadable(MAX_PARKED_AT_ONCE)
         for reply in replies:

@@ -1,4 +1,4 @@
-"""One exchange with a partner fleet: our request in its format, and its reply in ours, or none in time."""
+"""One exchange with a partner fleet: the request in its format, and its reply, if one comes in time, in the suite's."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MAX_KEPT_MEDIA_TYPE_CHARS = 200
 
 @dataclass(frozen=True)
 class NoReply:
-    """The partner has not replied in time, or not at all."""
+    """The partner has not replied in time."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Way to the partner fleets: within the process, or by HTTP to listeners of their own (decision 0024)."""
+"""Calls of the partner fleets: within the process, or over HTTP to their own listeners (decision 0024)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class HttpPartnerWire(PartnerWire):
 
 
 def partner_wire(settings: ServiceSettings) -> PartnerWire:
-    """Return the way to the partners that the settings choose, one for all who ask in this process."""
+    """Return the calls of the partners that the settings choose; all callers in a process share them."""
     return _open(settings.seed, settings.partner_wire == "http", settings.partner_timeout_s)
 
 
@@ -55,7 +55,7 @@ def _open(seed: int, is_http: bool, timeout_s: float) -> PartnerWire:
 
 
 def http_call(client: ServiceClient, listeners: PartnerListeners, partner: str, timeout_s: float) -> PartnerCall:
-    """Return the call of a partner over HTTP. What is no success is a reply in no known format, with its bytes."""
+    """Return the call of a partner over HTTP. An error response is a reply in an unknown format, with its bytes."""
 
     async def call(request: bytes) -> ForeignMessage:
         await listeners.up.wait()

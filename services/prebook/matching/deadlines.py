@@ -1,4 +1,4 @@
-"""Deadlines of auctions: an auction with an offer does not wait for the other fleets any longer. Each replica scans."""
+"""Deadlines of auctions: how long an auction with an offer waits for the other fleets. Each replica scans."""
 
 from prebook.contracts.message import Unavailable
 from prebook.flows import ASK_FLEET, FIND_DRIVER
@@ -9,7 +9,7 @@ from prebook.runtime.service import ServiceContext
 
 SCAN_INTERVAL_S = 0.1
 MAX_OVERDUE = 100
-"""Auctions that one scan closes; more are closed by the next one."""
+"""Maximum number of auctions that one scan closes; the next scan closes the rest."""
 DEADLINE_KEY = "deadline"
 """Key of the synthetic reply that closes an auction at its deadline; no fleet has this name."""
 
@@ -35,7 +35,7 @@ class AuctionDeadlines:
         return len(overdue)
 
     def _deadline_reply(self, request: Envelope) -> Envelope:
-        """Return the reply of the deadline. Its id is that of no fleet's reply, and the same in all replicas."""
+        """Return the synthetic reply. Its id differs from those of fleets' replies, and is the same in all replicas."""
         return Envelope(
             id=reply_id(message_id(request.conversation_id, ASK_FLEET.name, DEADLINE_KEY)),
             kind=MessageKind.REPLY,

@@ -8,7 +8,7 @@ MAX_SCAN_INTERVAL_S = 2.0
 
 
 class DueAuctions:
-    """Due times of waiting auctions. It may know too few or too many: the database decides what is overdue."""
+    """Due times of waiting auctions. It may miss some or list too many: the database decides what is overdue."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class DueAuctions:
         self._due_at.pop(booking_id, None)
 
     def begin_scan(self) -> bool:
-        """Return whether to scan now; the auctions that are due are forgotten with the scan."""
+        """Return whether to scan now, and forget the auctions that are due, because the scan finds them."""
         now = self._clock()
         due = [booking_id for booking_id, at in self._due_at.items() if at <= now]
         if not due and now - self._scanned_at < MAX_SCAN_INTERVAL_S:
@@ -36,4 +36,4 @@ class DueAuctions:
 
 
 DUE_AUCTIONS = DueAuctions()
-"""Of this process: one process runs one service."""
+"""Due times of this process: one process runs one service."""

@@ -43,7 +43,7 @@ class AuctionHandlers:
     ) -> HandlerResult:
         """Add the fleet's reply to the auction, and decide the auction once it is complete.
 
-        The reply of the deadline (``deadlines``) is that of no fleet: it changes nothing but the completion.
+        The synthetic reply of ``deadlines`` comes from no fleet: it can only complete the auction.
         """
         auction, age = await _lock_auction(context, work)
         transition = process.apply_fleet_reply(auction, context.request_key, reply)
@@ -76,7 +76,7 @@ class AuctionHandlers:
         await work.save(auction, due_after)
 
     def _due_after(self, auction: Auction) -> timedelta | None:
-        """Age at which the auction waits no longer for further offers; None if it has none, or is closed."""
+        """Age at which the auction stops waiting for further offers; None if it has no offer, or is closed."""
         is_waiting = auction.offers and not auction.closed
         return timedelta(seconds=self._policy.completion.deadline_s) if is_waiting else None
 

@@ -112,7 +112,7 @@ def _no_driver(auction: Auction, reason: str) -> NoDriverFound:
 
 
 def _verdict_on(auction: Auction, reply: FleetReply, *, is_pending: bool) -> ReplyVerdict:
-    """Verdict on a reply. A fleet without an answer of its partner in time counts as missing."""
+    """Verdict on a reply. A fleet whose partner did not reply in time counts as missing."""
     cause = reply.cause if isinstance(reply, FleetDeclined) else None
     if is_pending and cause is DeclineCause.NO_REPLY:
         return ReplyVerdict.MISSING

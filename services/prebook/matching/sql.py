@@ -20,7 +20,7 @@ SAVE = text("""
     UPDATE auction SET closed = :closed, late_offers = :late_offers, document = CAST(:document AS jsonb),
         due_at = opened_at + make_interval(secs => CAST(:due_after_s AS double precision))
     WHERE booking_id = :booking_id""")
-# One that is long overdue has no request to reply to; it must not keep the others from their deadline.
+# An auction that is long overdue has no pending request any more; it must not fill the limit ahead of the others.
 LIST_OVERDUE = text("""
     SELECT booking_id FROM auction
     WHERE due_at BETWEEN clock_timestamp() - interval '1 hour' AND clock_timestamp() ORDER BY due_at LIMIT :limit""")

@@ -33,7 +33,7 @@ def profile_routes(context: ServiceContext[NotificationWork]) -> Sequence[BaseRo
         async with context.units.commands() as work:
             profile = await work.find_profile(rider_id)
         if profile is None:
-            raise Problem(404, "no_such_profile", "the rider has no profile; PUT one, or treat the rider as standard")
+            raise Problem(404, "no_such_profile", "the rider has no profile; PUT one, or use the standard tier")
         return profile
 
     @put(

@@ -1,6 +1,6 @@
 """Check of the delay queues by test messages: does the broker still return what it delays?
 
-No figure of AMQP shows a broker whose dead-lettering has ended: a passive declare counts only messages that are ready,
+AMQP does not show that a broker's dead-lettering has stopped: a passive declare counts only messages that are ready,
 and a delayed message is not. Source: EIP, Test Message.
 """
 
@@ -23,9 +23,9 @@ from prebook.messaging.recoverability.dead_letter import DeadLetter
 SEND_INTERVAL_S = 30.0
 """Seconds between the return of a test message and the next one through the same delay queue."""
 RESEND_INTERVAL_S = 120.0
-"""Seconds after which a missing test message is given up and another one sent: it may have been deleted."""
+"""Seconds after which another test message replaces a missing one, which may have been deleted."""
 GRACE_S = 30.0
-"""Seconds by which a test message may be late: a busy broker is no fault."""
+"""Seconds by which a test message may be late: a busy broker is not a fault."""
 POLL_INTERVAL_S = 5.0
 REMEDY = (
     "retries and dead letters of expired or rejected messages stay in the broker; read its log for "
@@ -40,14 +40,14 @@ _OVERDUE_S = Gauge(
 
 
 class DelayedTestMessages:
-    """Times of the test messages, by delay queue. Pure: every method takes the time in seconds of any clock.
+    """Times of the test messages, by delay queue. Every method takes the time in seconds of one monotonic clock.
 
-    One test message at a time is under way in each queue. It is due when the queue's delay has passed, and no time
-    counts in which the broker was out of reach.
+    One test message at a time is under way in each queue. It is due when the queue's delay has passed; time during
+    which the broker is unreachable does not count.
     """
 
     def __init__(self, delays_s: Iterable[float]) -> None:
-        """``delays_s``: delays of the retry ladder in seconds, a queue each."""
+        """``delays_s``: delays of the retry ladder in seconds; each has a delay queue."""
         self._delay_s = {addresses.delay_queue(delay_s): delay_s for delay_s in delays_s}
         self._send_at = dict.fromkeys(self._delay_s, 0.0)
         self._due_at: dict[str, float] = {}
@@ -57,18 +57,18 @@ class DelayedTestMessages:
         return [queue for queue, at in self._send_at.items() if at <= now]
 
     def sent(self, queue: str, now: float) -> None:
-        """Note a test message; one that is still missing keeps its due time."""
+        """Record that a test message was sent; if the previous one is missing, its due time stays."""
         self._due_at.setdefault(queue, now + self._delay_s[queue])
         self._send_at[queue] = now + self._delay_s[queue] + RESEND_INTERVAL_S
 
     def returned(self, queue: str, now: float) -> None:
-        """Note that a test message has left ``queue``; unknown queues are ignored."""
+        """Record that a test message has left ``queue``; unknown queues are ignored."""
         if queue in self._delay_s:
             self._due_at.pop(queue, None)
             self._send_at[queue] = now + SEND_INTERVAL_S
 
     def postpone(self, now: float) -> None:
-        """Note that the broker is out of reach: it can return nothing before it is back."""
+        """Move the due times: the broker is unreachable, and can return nothing before it is back."""
         for queue in self._due_at:
             self._due_at[queue] = now + self._delay_s[queue]
 
@@ -100,7 +100,7 @@ class DelayQueueCheck:
             await asyncio.sleep(POLL_INTERVAL_S)
 
     def is_returned(self, message: DeadLetter) -> bool:
-        """Return whether a message of the parking queue is a test message of this check, which then is noted."""
+        """Return whether a message of the parking queue is a test message of operations, and record its return."""
         is_own = message.queue == addresses.TEST_MESSAGE and message.user == addresses.broker_user(OPERATIONS)
         if is_own and message.x_deaths:
             self._messages.returned(message.x_deaths[0].queue, time.monotonic())

@@ -1,7 +1,7 @@
 """Enrichment of requests for a fare with the rider's profile, which notification owns. Source: EIP, Content Enricher.
 
-The profile is looked up before the transaction: a quote locks the campaign's one row, and every other quote would wait
-for notification too.
+The profile is looked up before the transaction: a quote locks the campaign's only row, so a lookup inside
+would make every other quote wait for notification, too.
 """
 
 from collections.abc import Mapping

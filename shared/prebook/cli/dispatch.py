@@ -54,7 +54,7 @@ class WaitingRides(msgspec.Struct, frozen=True, kw_only=True):
 def dispatch() -> None:
     """Show and take the confirmed rides of dispatch desks, and extraordinary rides.
 
-    The subscribers are tables of couplings.toml; subscriber dispatch has the rides that belong to no desk.
+    The subscribers are tables of couplings.toml. The subscriber `dispatch` has the rides that no desk takes.
     """
 
 
@@ -75,14 +75,16 @@ def list_(*, policies_path: Path, as_json: bool) -> None:
 
 @dispatch.command(epilog=examples("prebook dispatch take desk_airport", "prebook dispatch take dispatch --max 5"))
 @click.argument("subscriber")
-@click.option("--max", "max_rides", type=POSITIVE_COUNT, default=100, show_default=True, help="Most rides to take.")
+@click.option(
+    "--max", "max_rides", type=POSITIVE_COUNT, default=100, show_default=True, help="Maximum number of rides to take."
+)
 @policies_option
-@json_option("Accepted for uniformity; the output always is one JSON document per line.")
+@json_option("Accepted for uniformity; the output is always one JSON document per line.")
 def take(*, subscriber: str, max_rides: int, policies_path: Path, as_json: bool) -> None:  # noqa: ARG001 - uniformity
     """Take waiting rides of SUBSCRIBER, and print one JSON document for each.
 
-    A ride leaves its queue once it is printed. If the command is interrupted in between, the ride is printed again by
-    the next one; its id is the same.
+    A ride leaves its queue once it is printed. If the command is interrupted in between, the next one prints
+    the ride again, with the same id.
     """
     queue = load_subscriptions(policies_path).queues.get(subscriber)
     if queue is None:

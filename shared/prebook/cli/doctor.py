@@ -37,9 +37,9 @@ FEW_CORES_HINT = f" ({RECOMMENDED_CORES} or more are recommended for measurement
 REQUEST_TIMEOUT_S = 3.0
 MAX_REASON_CHARS = 300
 SUPPORTED_BROKER = (4, 0)
-"""Lowest version of RabbitMQ in support. 3.10 ends its dead-lettering at some ``x-death`` headers, 4.0 ignores them."""
+"""Lowest supported version of RabbitMQ. Some ``x-death`` headers stop the dead-lettering of 3.10; 4.0 ignores them."""
 OLD_BROKER_HINT = (
-    " (out of support; one message with a made-up x-death header can end its dead-lettering for good: use RabbitMQ 4)"
+    " (out of support; one message with a forged x-death header can stop its dead-lettering for good: use RabbitMQ 4)"
 )
 DELAY_QUEUE_REMEDY = (
     "read the guide's section on a broker that returns no delayed messages; the broker's log names the queue beside "
@@ -170,14 +170,14 @@ async def _check_readiness(service: str, shown_url: str, internal_url: str, reme
 
 
 def describe_broker(name: str) -> str:
-    """Return ``name``, such as "RabbitMQ 3.10.8", with a warning if that version is known to end its dead-lettering."""
+    """Return ``name``, such as "RabbitMQ 3.10.8", with a warning if the version is out of support."""
     version = re.search(r"(\d+)\.(\d+)", name)
     is_old = version is not None and (int(version[1]), int(version[2])) < SUPPORTED_BROKER
     return f"{name}{OLD_BROKER_HINT if is_old else ''}"
 
 
 async def _check_delay_queues(internal_urls: Mapping[str, str]) -> list[DoctorFinding]:
-    """Return a finding about the delay queues; none if operations, which tests them, is not there or not reachable."""
+    """Return a finding about the delay queues; none if operations, which tests them, cannot be reached."""
     url = internal_urls.get(OPERATIONS)
     if url is None:
         return []

@@ -72,7 +72,7 @@ class LedgerSummary(msgspec.Struct, frozen=True):
 @json_option()
 def ledger(*, prefix: str, as_json: bool) -> None:
     """Count the bookings of the running suite by plan and state, the trips and auctions by what completed them, the
-    notices, and what became of the fleets' replies."""
+    notices, and the fleets' replies by what became of them."""
     summary = command_line.run_interruptible(_read_summary(find_services(), prefix))
     if as_json:
         echo(msgspec.json.encode(summary))

@@ -25,7 +25,7 @@ REQUEST_TIMEOUT_S = 15.0
 def profile() -> None:
     """Show and set the profiles of riders: the tier, which lowers the fare, and the zone without a demand surcharge.
 
-    Fares follow from them with PREBOOK_FARE_ENRICHMENT=wait, skip or park.
+    Fares depend on them only with PREBOOK_FARE_ENRICHMENT=wait, skip or park.
     """
 
 
@@ -33,7 +33,7 @@ def profile() -> None:
 @click.argument("rider_id", metavar="RIDER")
 @json_option()
 def show(*, rider_id: str, as_json: bool) -> None:
-    """Print the profile of RIDER; one that was never set has the standard tier."""
+    """Print the profile of RIDER. A rider without a profile has the standard tier."""
     _print(command_line.run_interruptible(_request(find_services(), "GET", rider_id)), as_json=as_json)
 
 
@@ -64,7 +64,7 @@ async def _request(services: ServicesAccess, method: str, rider_id: str, body: b
 
 
 def _profile_of(response: HttpResponse) -> RiderProfile:
-    """Return the profile of a response, the default one if there is none. Raises UserError."""
+    """Return the profile in a response; the default one if the rider has none. Raises UserError."""
     if response.status == HTTPStatus.OK:
         return msgspec.json.decode(response.body, type=RiderProfile)
     problem = msgspec.json.decode(response.body, type=dict[str, object]) if response.body else {}

@@ -10,7 +10,7 @@ class AuctionEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     booking_id: str
     completed_by: str | None
-    """``enough`` offers, ``all_replied`` or ``deadline``; null while it is open, or if the booking ended before."""
+    """``enough`` offers, ``all_replied`` or ``deadline``; null while it is open, or if the booking ended first."""
     used: int
     late: int
     duplicate: int

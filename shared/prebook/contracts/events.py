@@ -10,7 +10,7 @@ from prebook.contracts.trip import LegOutcome, TripCompletion, TripState
 
 
 class BookingConfirmed(Message, frozen=True, kw_only=True):
-    """A booking has a driver and a valid fare. Of the places of its ride, the event has the pickup's zone only."""
+    """A booking has a driver and a valid fare. The event contains the zone of the pickup, but no address."""
 
     booking_id: str
     fleet: str

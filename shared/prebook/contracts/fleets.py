@@ -32,10 +32,10 @@ class FleetOffered(Message, frozen=True, kw_only=True):
 
 
 class DeclineCause(StrEnum):
-    """Cause of a refusal, for counting; the reason is for people."""
+    """Machine-readable cause of a refusal; ``reason`` is for people."""
 
     DECLINED = "declined"
-    """The fleet has replied that it offers no ride, or has no driver free."""
+    """The fleet has declined, or has no free driver."""
     NO_REPLY = "no_reply"
     """The partner has not replied in time."""
     UNREADABLE = "unreadable"

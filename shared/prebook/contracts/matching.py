@@ -24,7 +24,7 @@ class DriverMatched(Message, frozen=True, kw_only=True):
     minutes_away: int
     fleets_asked: int = 0
     fleets_replied: int = 0
-    """Number of fleets whose replies were there; below ``fleets_asked`` the match is a partial answer."""
+    """Number of fleets that had replied; if it is below ``fleets_asked``, the match is a partial answer."""
 
 
 class NoDriverFound(Message, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class NoDriverFound(Message, frozen=True, kw_only=True):
     """Number of fleets that were asked."""
     reason: str
     fleets_replied: int = 0
-    """Number of fleets whose replies were there."""
+    """Number of fleets that had replied."""
 
 
 DriverReply = DriverMatched | NoDriverFound

@@ -28,7 +28,7 @@ class ConditionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class PartnerProbe(msgspec.Struct, frozen=True, kw_only=True):
-    """Outcome of one call of a partner, by the same way as for a ride. Nothing is reserved or recorded."""
+    """Outcome of one call of a partner, made as for a ride. Nothing is reserved or recorded."""
 
     fleet: str
     outcome: str

@@ -1,4 +1,4 @@
-"""Profiles of riders, which notification owns, and what pricing adds from them to the request for a fare."""
+"""Profiles of riders, which notification owns, and the enrichment that pricing adds to the request for a fare."""
 
 from enum import StrEnum
 from typing import Annotated

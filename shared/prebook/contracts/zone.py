@@ -1,4 +1,4 @@
-"""Zones of the map: a rule on which the services agree."""
+"""Zones of the map, which all services compute alike."""
 
 import math
 
@@ -7,7 +7,7 @@ from prebook.contracts.ride import Place
 ZONES_PER_DEGREE = 50
 """A zone is about 2 km from south to north."""
 DISPATCH_ZONES_PER_DEGREE = 10
-"""A dispatch zone is about 11 km from south to north: an operator lists the zones of a dispatch desk."""
+"""A dispatch zone is about 11 km from south to north: large enough to list the zones of a desk by hand."""
 DISPATCH_ZONE_PATTERN = r"^-?\d{1,2}\.\d,-?\d{1,3}\.\d$"
 
 

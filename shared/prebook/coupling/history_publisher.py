@@ -8,7 +8,7 @@ from prebook.messaging.headers import HISTORY_HEADER
 from prebook.patterns.message_history import hop, with_hop
 
 PREFIX = "prebook."
-"""Beginning of the names of all exchanges of the suite, which hops leave out: every message carries its hops."""
+"""Prefix of the suite's exchange names. Hops omit it to stay short, because every message carries them."""
 
 
 def hop_of(component: str, exchange: str) -> str:
@@ -19,8 +19,8 @@ def hop_of(component: str, exchange: str) -> str:
 class HistoryPublisher(Publisher):
     """Adds the hop of ``component`` to the copy that it publishes.
 
-    The message that is stored, in an outbox or unacknowledged in a queue, stays as it is. So a publication that is
-    repeated after a crash has the same history, and not one hop more.
+    The stored message, in an outbox or unacknowledged in a queue, stays as it is. So a publication that is repeated
+    after a crash has the same history, without a further hop.
     """
 
     def __init__(self, publisher: Publisher, component: str) -> None:

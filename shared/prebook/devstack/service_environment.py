@@ -218,7 +218,7 @@ def _flow_limits() -> str:
 
 
 def reader_url(account: str, options: SuiteOptions, stack: Stack) -> str:
-    """Return the URL of the broker with an account that is no service: the archive reader or a subscriber."""
+    """Return the broker's URL for an account that is not a service: the archive reader or a subscriber."""
     return _with_credentials(stack.broker.amqp_url, broker_user(account), options.passwords[account], path=f"/{VHOST}")
 
 

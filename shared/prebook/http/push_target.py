@@ -1,4 +1,4 @@
-"""Push target of a pipe: an HTTP endpoint outside of the suite that takes batches as JSON arrays.
+"""Push target of a pipe: an HTTP endpoint outside the suite that takes batches as JSON arrays.
 
 A batch may come again after a crash of the pipe; the receiver recognises its items by their ids.
 """
@@ -35,9 +35,10 @@ class PushTarget:
         await self._client.aclose()
 
     async def push(self, items: Sequence[Any]) -> Sequence[StageVerdict[Any]]:
-        """Post a batch; return the verdicts on its items. An item that the target refuses alone is refused.
+        """Post a batch; return the verdicts on its items. A batch that the target refuses is
+        pushed again item by item, so that only the items at fault are refused.
 
-        Raises Unreachable if the target takes nothing now: the batch is to be repeated.
+        Raises Unreachable if the target accepts nothing at the moment; the caller repeats the batch.
         """
         status = await self._post(items)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:

@@ -30,7 +30,7 @@ class EnrichmentMissing(PermanentFailure):
 
 
 class Enricher(Generic[K, V]):
-    """Adds contents of one resource to messages. ``clock``: monotonic seconds."""
+    """Looks up the content for messages from one resource. ``clock``: monotonic seconds."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Runner of a pipe: pulls items from a source, passes them through the stages, and settles each of them once.
 
-An item is settled with the source only when it is filtered out, delivered or parked. A runner that is killed before
-leaves it unsettled; the source gives it out again, and the target recognises a repetition by the item's id.
+An item is settled with the source only when it is filtered out, delivered or parked. If the runner is killed before
+that, the source delivers the item again, and the target recognises a repetition by the item's id.
 
 Source: EIP, Pipes and Filters; Reactive Streams (back pressure by bounded buffers).
 """
@@ -21,14 +21,14 @@ from prebook.patterns.bucket import TokenBucket
 from prebook.patterns.pipe import Filtered, Passed, Pipe, PipeEnd, PipeStage, Refused, StageVerdict
 
 RETRY_INTERVAL_S = 1.0
-"""Seconds after which a stage repeats a batch that it could not hand over, unless the receiver named another time."""
+"""Seconds after which a stage repeats a batch whose receiver was unreachable and named no other time."""
 FAILED = "stage_failed"
-"""Cause of an item at which a stage raised an error."""
+"""Cause of an item for which a stage raised an error."""
 log = structlog.get_logger()
 
 
 class PulledItem(Protocol):
-    """An item that the source has given out and that is not settled."""
+    """An item that the source has delivered and that is not settled."""
 
     @property
     def content(self) -> Any:
@@ -36,7 +36,7 @@ class PulledItem(Protocol):
         ...
 
     async def complete(self) -> None:
-        """Settle the item: the source never gives it out again."""
+        """Settle the item: the source never delivers it again."""
         ...
 
     async def park(self, cause: str, reason: str) -> None:
@@ -55,12 +55,12 @@ class StageLoad:
     batches: int = 0
     items: int = 0
     busy_s: float = 0.0
-    """Seconds of all batches together, without the time for which the rate made them wait."""
+    """Total duration of all batches in seconds, without the time that they waited for the rate limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class _InPipe:
-    """An item on its way, as the last stage has left it."""
+    """An item between two stages, as the previous stage has left it."""
 
     pulled: PulledItem
     item: Any
@@ -106,7 +106,7 @@ class PipeRunner:
 
     @property
     def held(self) -> int:
-        """Number of items that the source has given out and that are not settled."""
+        """Number of items that the source has delivered and that are not settled."""
         return self._pulled - self.ends.total()
 
     async def run(self) -> None:
@@ -152,7 +152,7 @@ class PipeRunner:
     async def _refuse_failed(
         self, stage: PipeStage, items: Sequence[Any], error: Exception
     ) -> Sequence[StageVerdict[Any]]:
-        """Park the item at which the stage fails, and handle the others of its batch."""
+        """Handle the items of a failed batch one by one, and refuse those for which the stage fails alone."""
         if len(items) == 1:
             return [Refused(FAILED, error_summary(error))]
         return [verdict for item in items for verdict in await self._handle(stage, [item])]
@@ -173,7 +173,7 @@ class PipeRunner:
 
 
 async def _next_batch(buffer: "asyncio.Queue[_InPipe]", size: int) -> list[_InPipe]:
-    """Wait for an item, and take those that wait behind it, up to ``size``."""
+    """Wait for an item, and return it with those that wait behind it, at most ``size`` in all."""
     batch = [await buffer.get()]
     while len(batch) < size and not buffer.empty():
         batch.append(buffer.get_nowait())
@@ -181,7 +181,7 @@ async def _next_batch(buffer: "asyncio.Queue[_InPipe]", size: int) -> list[_InPi
 
 
 async def _park(pulled: PulledItem, cause: str, reason: str) -> None:
-    """Park an item; repeat it until the broker has confirmed."""
+    """Park an item; retry until the broker confirms."""
     while True:
         try:
             return await pulled.park(cause, reason)

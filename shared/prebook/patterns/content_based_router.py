@@ -1,7 +1,7 @@
 """Content-based router: each message goes to the one route whose criteria its attributes meet, or is unroutable.
 
-The routes are disjoint, which is checked when the router is built. So neither the order of the routes nor the router's
-place matters: a broker that only compares attributes routes in the same way (``topology.content_based_routing``). Laws:
+The routes are disjoint, which is checked when the router is built. So the order of the routes does not
+matter, and a broker that only compares attributes routes in the same way (``topology.content_based_routing``). Laws:
 
 - in = messages of all routes + unroutable;
 - no message is on two routes.

@@ -1,7 +1,7 @@
 """Content enricher: adds to a message what its receiver needs and its sender does not have, from a resource.
 
-The resource may be away. A policy then says whether the message waits, goes on without the content, or is parked; every
-enrichment says which of them happened, and how old its content is. Laws, for any answers of the resource:
+The resource may be unavailable. A policy then decides whether the message waits, goes on without the content, or is
+parked; every enrichment records what happened, and how old its content is. Laws, whatever the resource returns:
 
 - messages in = enriched + skipped + parked, once none waits any more;
 - no content is older than the maximum age of the cache.
@@ -64,7 +64,7 @@ class EnrichmentCache(Generic[K, V]):
     """Contents of a resource with the time at which it gave them. All times are seconds of one monotonic clock.
 
     The cache holds at most ``max_entries`` contents, of which none is used after ``max_age_s`` seconds; with an age of
-    0 nothing is kept. It gives up the content that was looked up first.
+    0 nothing is kept. A full cache evicts the content that was looked up first.
     """
 
     def __init__(self, *, max_age_s: float, max_entries: int) -> None:

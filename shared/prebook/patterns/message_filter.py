@@ -1,6 +1,6 @@
 """Message filter: passes the messages with a number that reaches a threshold, and drops all others.
 
-A broker compares attributes with constants and knows no order of numbers. So a sender describes each number by its
+A broker can compare attributes only for equality, not by size. So a sender describes each number by its
 *band*, the count of the bounds that it reaches, and the filter lists the bands that pass. A threshold is therefore one
 of the bounds. Laws:
 

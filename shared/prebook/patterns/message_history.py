@@ -1,13 +1,13 @@
 """Message history: the hops of a message, as one text that travels with it.
 
-A hop is one publication: ``pricing>delay.200`` is pricing that publishes to that exchange. Hops are separated
-by semicolons, the oldest first; ``12+`` before them is the number of older hops that are no longer listed. Laws:
+A hop is one publication: ``pricing>delay.200`` means that pricing published to ``prebook.delay.200``. Hops are
+separated by semicolons, the oldest first; ``12+`` before them means 12 older hops that are no longer listed. Laws:
 
 - the count of hops grows by one with each hop, up to ``MAX_COUNTED_HOPS``;
 - the text has at most ``MAX_HISTORY_CHARS`` characters, however often the message is published;
-- a text that is no history, such as a stranger's, counts as none, and the next hop begins a new one.
+- a text that is not a valid history counts as none, and the next hop begins a new one.
 
-A history helps to find out what happened, and proves nothing: whoever may publish a message may invent one.
+A history is for diagnosis, not proof: whoever may publish a message can forge it.
 
 Source: EIP, Message History.
 """
@@ -50,13 +50,13 @@ def with_hop(history: str, new_hop: str) -> str:
 
 
 def count_hops(history: str) -> int:
-    """Return the number of hops of a history, those that are no longer listed included; 0 for any other text."""
+    """Return the number of hops of a history, including those that are no longer listed; 0 for any other text."""
     parsed = _parse(history)
     return int(parsed["omitted"] or 0) + parsed["hops"].count(";") + 1 if parsed else 0
 
 
 def listed_hops(history: str) -> tuple[str, ...]:
-    """Return the listed hops, the oldest first; none for a text that is no history."""
+    """Return the listed hops, the oldest first; none for a text that is not a history."""
     parsed = _parse(history)
     return tuple(parsed["hops"].split(";")) if parsed else ()
 

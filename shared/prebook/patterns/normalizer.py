@@ -1,7 +1,7 @@
-"""Normalizer: messages of one meaning in several formats become one type, each by the translator of its format.
+"""Normalizer: translates messages with the same meaning in different formats into one type, by a translator per format.
 
 The format and its version are named by the message (a media type), never guessed from the bytes. A message that names
-an unknown format, or that its translator cannot read, is a result: it is kept with its bytes and its cause. Law:
+an unknown format, or that its translator cannot read, is returned with its bytes and cause, and raises nothing. Law:
 received = translated + unreadable.
 
 Source: EIP, Normalizer, Message Translator and Invalid Message Channel.
@@ -46,12 +46,12 @@ class UnreadableMessage:
 
 @dataclass(frozen=True)
 class Normalizer(Generic[T]):
-    """Translators by media type. A further format, or version of one, is a further translator."""
+    """Translators by media type. To support another format, or version of one, add a translator."""
 
     translators: Mapping[str, Callable[[bytes], T]]
 
     def read(self, message: ForeignMessage) -> T | UnreadableMessage:
-        """Translate a message; UnreadableMessage instead of an exception."""
+        """Return the translated message, or an UnreadableMessage if there is no translator or it fails."""
         translate = self.translators.get(message.media_type)
         if translate is None:
             return UnreadableMessage(UnreadableCause.UNKNOWN_VERSION, message)

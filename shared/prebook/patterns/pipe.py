@@ -1,4 +1,4 @@
-"""Pipes and filters: stages that take messages from a source, and hand on, filter out or park each of them.
+"""Pipes and filters: stages that take messages from a source, and pass on, filter out or park each of them.
 
 A ``Pipe`` is a description; ``messaging.pipe_runner`` runs it. Between two stages is a buffer of a few items, so the
 slowest stage holds back all stages before it, and the backlog waits in the source. Laws, whatever the stages do:
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipeStage:
-    """One step of a pipe, and the knobs that set how fast it is."""
+    """One step of a pipe, with the limits that determine its speed."""
 
     name: str
     parallelism: int = 1
@@ -29,7 +29,7 @@ class PipeStage:
     batch_size: int = 1
     """Maximum number of items of a batch. A batch is smaller if fewer items wait."""
     rate_per_s: float | None = None
-    """Maximum number of items per second; None: no limit but the time that the stage takes."""
+    """Maximum number of items per second; None: only the duration of a batch limits the stage."""
     burst: int = 1
     """Number of items by which a stage with a rate may catch up after a pause."""
 
@@ -51,7 +51,7 @@ class PipeStage:
 class Pipe:
     """A source, the stages behind it in their order, and the size of the buffers between them.
 
-    The last stage delivers. Raises ValueError if a value is not positive, or two stages have one name.
+    The last stage delivers. Raises ValueError if a value is not positive, or two stages have the same name.
     """
 
     name: str
@@ -123,7 +123,7 @@ StageVerdict = Passed[T] | Filtered | Refused
 
 
 class PipeEnd(StrEnum):
-    """End of an item's way through the pipe."""
+    """How an item left the pipe."""
 
     FILTERED = "filtered"
     DELIVERED = "delivered"

@@ -1,4 +1,4 @@
-"""Scatter-gather: one request to several recipients, and one answer from the replies that come in time.
+"""Scatter-gather: send one request to several recipients, and form one answer from the replies that come in time.
 
 The answer does not wait for all: it is complete with the first few useful replies (n of m), with the replies of all
 recipients, or at its deadline, and says how many recipients have replied. Laws, whatever the order, number and delay of
@@ -8,7 +8,7 @@ the replies:
 - recipients asked = used + late + unreadable + missing, once every recipient has replied or is abandoned;
 - an answer with at least one useful reply is complete by the deadline.
 
-Without a useful reply the answer waits on, until the requests to the recipients end: there is nothing to answer with.
+Without a useful reply there is nothing to answer with, so the answer stays open until the requests have ended.
 
 Source: EIP, Scatter-Gather and Aggregator ("timeout", "first best", "timeout with override").
 """
@@ -26,7 +26,7 @@ class ReplyVerdict(StrEnum):
     LATE = "late"
     """First reply of its recipient, after the answer was complete."""
     DUPLICATE = "duplicate"
-    """A further reply of a recipient that had replied, or is abandoned."""
+    """A further reply of a recipient that has already replied or been abandoned."""
     UNREADABLE = "unreadable"
     """The reply of a recipient could not be read."""
     MISSING = "missing"
@@ -57,15 +57,15 @@ class Choice(StrEnum):
 class CompletionPolicy:
     """Completeness condition of an answer.
 
-    ``enough``: number of useful replies (n of m). ``deadline_s``: seconds from the request. With ``enough`` above the
-    number of recipients it waits for all, until the deadline.
+    ``enough``: number of useful replies (n of m). ``deadline_s``: seconds from the request. If ``enough`` is above
+    the number of recipients, the answer waits for all of them, until the deadline.
     """
 
     enough: int
     deadline_s: float
 
     def completion(self, *, useful: int, pending: int, age_s: float) -> Completion | None:
-        """Return the cause to complete an answer of ``age_s`` seconds; None if it stays open.
+        """Return the reason to complete an answer after ``age_s`` seconds; None if it stays open.
 
         ``useful``: useful replies so far; ``pending``: recipients that may still reply.
         """
@@ -77,7 +77,7 @@ class CompletionPolicy:
 
 
 def verdict_on(*, is_pending: bool, is_open: bool, is_readable: bool) -> ReplyVerdict:
-    """Return the verdict on a reply: of a recipient that has not replied before, to an answer that is open."""
+    """Return the verdict on a reply. ``is_pending``: it is its recipient's first; ``is_open``: no answer yet."""
     if not is_pending:
         return ReplyVerdict.DUPLICATE
     if not is_readable:
@@ -97,7 +97,7 @@ class ReplyCounts:
 
     @property
     def received(self) -> int:
-        """Replies that came."""
+        """Number of replies that arrived."""
         return self.used + self.late + self.duplicate + self.unreadable
 
     @property

@@ -1,4 +1,4 @@
-"""Source of a pipe: a queue, of which the pipe holds as many unacknowledged messages as it has room for."""
+"""Source of a pipe: a queue whose prefetch is the number of items that the pipe can hold."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,7 +31,7 @@ class PipeRefusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PulledMessage:
-    """A message that the queue has given out; ``content`` is its envelope."""
+    """A message that the queue has delivered; ``content`` is its envelope."""
 
     content: Envelope
     message: AbstractIncomingMessage

@@ -16,8 +16,8 @@ class OfferSettings(FaultSettings, kw_only=True):
         tuple[FleetName, ...],
         msgspec.Meta(
             min_length=1,
-            description="comma-separated partner fleets that matching asks for an offer for every ride, of ada, "
-            "borealis, cargo and delta; each one adds a request and a reply to the cost of a ride",
+            description="comma-separated partner fleets (ada, borealis, cargo, delta) that matching asks for an offer "
+            "for every ride; each one adds a request and a reply to the cost of a ride",
             examples=["ada,borealis,cargo,delta"],
         ),
     ] = ("ada", "borealis", "cargo")
@@ -25,8 +25,8 @@ class OfferSettings(FaultSettings, kw_only=True):
         int,
         msgspec.Meta(
             ge=1,
-            description="offers that are enough for matching to choose a driver without the replies of the other "
-            "fleets; with more than there are fleets, it waits for all of them",
+            description="number of offers after which matching chooses a driver without waiting for the other "
+            "fleets; if it is above the number of fleets, matching waits for all of them",
         ),
     ] = 2
     offer_deadline_s: Annotated[
@@ -34,26 +34,28 @@ class OfferSettings(FaultSettings, kw_only=True):
         msgspec.Meta(
             gt=0,
             le=300,
-            description="seconds after which matching chooses among the offers that it has; without one it waits on, "
+            description="seconds after which matching chooses among the offers that it has; without an offer it waits "
             "until deadline_s of ask_fleet",
         ),
     ] = 5.0
     offer_choice: Annotated[
         Literal["nearest", "first"],
-        msgspec.Meta(description="nearest or first: which of the offers is accepted, the nearest or the first one"),
+        msgspec.Meta(
+            description="nearest or first: whether the nearest driver's offer is accepted, or the first to arrive"
+        ),
     ] = "nearest"
     partner_timeout_s: Annotated[
         float,
         msgspec.Meta(
             gt=0,
             le=60,
-            description="seconds that fleets waits for the reply of a partner, which then counts as declined",
+            description="seconds that fleets waits for a partner's reply; a partner without one counts as declined",
         ),
     ] = 2.0
     partner_wire: Annotated[
         Literal["memory", "http"],
         msgspec.Meta(
-            description="memory or http: whether fleets calls its simulated partners within the process, or at HTTP "
-            "listeners of their own, which costs CPU time for every ride"
+            description="memory or http: whether fleets calls its simulated partners within the process, or over HTTP "
+            "at their own listeners, which costs CPU time for every ride"
         ),
     ] = "memory"

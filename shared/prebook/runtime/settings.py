@@ -150,14 +150,14 @@ class ServiceSettings(OfferSettings, kw_only=True):
         Literal["off", "wait", "skip", "park"],
         msgspec.Meta(
             description="whether pricing adds the rider's profile to the request for a fare, and what happens to the "
-            "request while notification is away: it waits, is quoted without the profile, or is parked; the same for "
-            "booking, which then names the rider in the request"
+            "request while notification is away: it waits, is quoted without the profile, or is parked; set it alike "
+            "for booking, which then names the rider in the request"
         ),
     ] = "off"
     profile_max_age_s: Annotated[
         float,
         msgspec.Meta(
-            ge=0, le=86_400, description="seconds for which pricing may use a profile again; 0: it asks each time"
+            ge=0, le=86_400, description="seconds for which pricing may reuse a profile; 0: it looks up each one"
         ),
     ] = 60.0
     campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="number of discounts the campaign may grant")] = (
@@ -249,8 +249,8 @@ class ServiceSettings(OfferSettings, kw_only=True):
     message_history: Annotated[
         Literal["on", "off"],
         msgspec.Meta(
-            description="on or off: whether each message that the service publishes names the hops that it has made, "
-            "in the header prebook-x-hops"
+            description="on or off: whether each message that the service publishes lists its hops, that is its "
+            "publications to the broker, in the header prebook-x-hops"
         ),
     ] = "on"
     claim_check_threshold_bytes: Annotated[

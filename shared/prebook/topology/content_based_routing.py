@@ -25,7 +25,7 @@ class Inlet:
 def router_topology(exchange: str, router: ContentBasedRouter, inlet: Inlet) -> Topology:
     """Return a router whose routes end in the queues ``<exchange>.<route>``.
 
-    What is unroutable is kept in the queue ``<exchange>.unroutable``.
+    Unroutable messages are kept in the queue ``<exchange>.unroutable``.
     """
     unroutable = addresses.unroutable(exchange)
     topology = _headers_exchange(exchange, inlet, alternate_exchange=unroutable) | Topology(
@@ -52,7 +52,7 @@ def filter_topology(
 ) -> Topology:
     """Return a filter whose queue has the name of its exchange.
 
-    ``alternate_exchange`` gets what does not pass; without one, the broker drops it.
+    ``alternate_exchange`` gets the messages that do not pass; without one, the broker drops them.
     """
     return _headers_exchange(exchange, inlet, alternate_exchange=alternate_exchange) | Topology(
         queues=frozenset({Queue(exchange)}),

@@ -17,9 +17,9 @@ from prebook.topology.values import Arrow, Binding, Exchange, Leg, MessageGrant,
 
 
 def pipe_topology(pipe: Pipe, event_type: EventType[Any], account: str) -> Topology:
-    """Return the queue of the pipe, bound to the events, with its parking, and the rights of ``account``.
+    """Return the queue of the pipe, bound to the events, with its parking, and the permissions of ``account``.
 
-    The archive may send to the queue again, so that a parked event can be repeated.
+    Archive replays may publish to the queue, so that a parked event can be sent again.
     """
     key = addresses.event_routing_key(event_type.name)
     event = MessageGrant(pipe.source, event_type.publisher, addresses.EVENTS, key, MessageKind.EVENT, event_type.name)

@@ -1,8 +1,8 @@
 """Subscriptions to confirmed rides: dispatch desks by vehicle class and zone, and extraordinary rides.
 
-They are optional tables of couplings.toml. Without one the broker has nothing of this, and a ride costs nothing more.
-Each subscriber has an account of its own that may read its queue, and nothing else. A full queue gives its oldest rides
-away (a desk's to the unroutable ones), instead of refusing new ones, which would stop the confirmation of rides.
+They are optional tables of couplings.toml. Without them the broker has no queue of this kind, and a ride no extra cost.
+Each subscriber has an account of its own that may read its queue, and nothing else. A full queue drops its oldest rides
+(a desk's move to the unroutable ones) instead of refusing new ones, which would stop the confirmation of rides.
 """
 
 import tomllib
@@ -39,14 +39,14 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Table ``desks.<name>``. A field's description is its meaning in docs/reference/settings.md."""
 
     vehicle_classes: Annotated[
-        tuple[VehicleClass, ...], msgspec.Meta(description="vehicle classes of the desk's rides; without it, all")
+        tuple[VehicleClass, ...], msgspec.Meta(description="vehicle classes of the desk's rides; all if omitted")
     ] = ()
     zones: Annotated[
         tuple[Annotated[str, msgspec.Meta(pattern=DISPATCH_ZONE_PATTERN)], ...],
         msgspec.Meta(
             max_length=100,
             description="zones of the desk's pickups: latitude and longitude of the south-west corner of a cell of a "
-            'tenth of a degree, as in "52.5,13.4"; without it, all',
+            'tenth of a degree, as in "52.5,13.4"; all if omitted',
         ),
     ] = ()
 

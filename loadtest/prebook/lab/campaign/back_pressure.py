@@ -1,4 +1,4 @@
-"""Booking with its back pressure switched off while the block runs, by an orderly restart."""
+"""Switch booking's back pressure off, by an orderly restart, while a block runs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ def unavailable_reason(access: FaultAccess) -> str:
 
 @asynccontextmanager
 async def switch_off(access: FaultAccess) -> AsyncIterator[None]:
-    """Restart every replica of booking without back pressure, and after the block as it was started.
+    """Restart every replica of booking without back pressure; after the block, restart it with its original setting.
 
     Raises:
         SupervisorError: a supervisor does not respond, or refuses the request.

@@ -1,4 +1,4 @@
-"""Capacity of the suite, which an overload is a multiple of: rates that rise until the suite falls behind."""
+"""Capacity of the suite, found by rising rates until the suite falls behind. An overload is a multiple of it."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def capacity_levels(first_rate_per_s: float) -> Iterator[tuple[Scenario, Arrival
 
 
 def load_level(run: ScenarioRun) -> LoadLevel:
-    """Return the rate of settled rides after the warm-up that the offered rate of a level led to."""
+    """Return the level's offered rate, and the rate at which rides were settled after the warm-up."""
     from_s = WARMUP_SHARE * LEVEL_S
     settled = count_answered(run.reconciliation.accounts, run.started_at, from_s, LEVEL_S)
     return LoadLevel(

@@ -43,8 +43,8 @@ class Scenario:
     back_pressure: bool = True
     """Whether the suite runs as it was started; False switches its back pressure off for the scenario."""
     load_name: str = ""
-    """Name that draws rides and arrival times with the seed; scenarios of one name offer the same load. Default: the
-    scenario's own name."""
+    """Name that, with the seed, determines rides and arrival times: scenarios with the same name offer the same load.
+    Default: the scenario's own name."""
 
     @property
     def trace_duration_s(self) -> float | None:
@@ -113,7 +113,7 @@ ALL_SCENARIOS: tuple[Scenario, ...] = (
     ),
     overload_scenario(
         OVERLOAD,
-        "Three times the capacity for ten seconds: riders beyond it are refused with a Retry-After, and retry.",
+        "Three times the capacity: riders beyond it are refused with a Retry-After, and retry.",
     ),
     overload_scenario(
         "overload_unprotected",

@@ -153,7 +153,7 @@ PARTNER_EFFECTS: Mapping[FaultKind, str] = {
     FaultKind.PARTNER_SLOW: "replies a second later: rides with two other offers are not delayed, and its own offers "
     "come late",
     FaultKind.PARTNER_DEAD: "accepts requests and never replies: rides with two other offers are not delayed, and "
-    "the others wait until it is given up",
+    "the others wait until its call times out",
     FaultKind.PARTNER_GARBLED: "sends replies that no translator reads: each counts as declined, and is parked with "
     "its bytes",
 }

@@ -202,9 +202,9 @@ def doubts_of(scenario: ScenarioReport) -> Iterator[str]:
 
 
 def was_too_busy(scenario: ScenarioReport) -> bool:
-    """Return whether the machine had more to do than it could: refusals, a late rest, or a late load generator.
+    """Return whether the machine was overloaded: refusals, rides that settled late, or a load generator that lagged.
 
-    Failed rides are no such sign: a defect can cause them too.
+    Failed rides are not a sign of it: a defect can cause them, too.
     """
     return scenario.totals["refused"] > 0 or scenario.settle_s > MAX_SETTLE_S or scenario.generator.lagged
 

@@ -1,7 +1,7 @@
 """Message translators: our request in each partner's wire format, and its reply in ours.
 
 Source: EIP, Message Translator and Normalizer. A partner may send anything: an unreadable reply is a result, never an
-error that is retried. A further partner, or a further version of a format, is one more translator in TRANSLATORS.
+error that is retried. To support another partner, or version of a format, add a translator to TRANSLATORS.
 """
 
 import json
@@ -121,7 +121,7 @@ def encode_delta_request(request: AskFleet) -> bytes:
 
 
 def decode_delta_reply(raw: bytes) -> PartnerReply:
-    """Accepted or declined in the second version of Ada's format: exactly one of two objects, a duration as text."""
+    """Reply in the second version of Ada's format: either an offer, with a duration as text, or a refusal."""
     ((kind, value),) = json.loads(raw).items()
     if kind == "refusal":
         return _partner_declined(value["code"])
@@ -132,7 +132,7 @@ def decode_delta_reply(raw: bytes) -> PartnerReply:
 
 
 def _partner_accepted(minutes_away: int) -> PartnerAccepted:
-    """Accepted. Raises ValueError for an impossible number of minutes."""
+    """Return the acceptance. Raises ValueError for an impossible number of minutes."""
     if not 0 <= minutes_away <= MAX_MINUTES_AWAY:
         raise ValueError(f"{minutes_away} minutes away")
     return PartnerAccepted(minutes_away)

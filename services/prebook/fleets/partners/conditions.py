@@ -1,4 +1,4 @@
-"""Conditions of the simulated partners: each can be made slow, dead or garbled for a time, by itself."""
+"""Conditions of the simulated partners: each one can be made slow, dead or garbled for a time."""
 
 import asyncio
 import time
@@ -9,20 +9,20 @@ from prebook.fleets.partners.simulation import PartnerCall
 from prebook.patterns.normalizer import ForeignMessage
 
 SLOW_S = 1.0
-"""Delay of a slow partner in seconds: less than the time that its caller waits."""
+"""Delay of a slow partner in seconds; below the default PREBOOK_PARTNER_TIMEOUT_S, so its reply still counts."""
 GARBAGE = b"\xff"
 """First byte of garbled replies: no wire format allows it."""
 
 
 class PartnerConditions:
-    """Condition of each partner; a partner is healthy unless told otherwise, and again after the time."""
+    """Condition of each partner; a partner without an imposed condition, or after its time, is healthy."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._imposed: dict[str, tuple[PartnerCondition, float]] = {}
 
     def impose(self, partner: str, condition: PartnerCondition, duration_s: float) -> None:
-        """Put a partner into a condition for ``duration_s`` seconds, instead of any other."""
+        """Put a partner into a condition for ``duration_s`` seconds; it replaces an earlier one."""
         self._imposed[partner] = condition, self._clock() + duration_s
 
     def of(self, partner: str) -> PartnerCondition:

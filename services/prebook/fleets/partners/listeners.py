@@ -1,4 +1,4 @@
-"""HTTP listeners of the simulated partners, as foreign programs have them: bytes in the partner's own format."""
+"""HTTP listeners of the simulated partners. Requests and replies are bytes in the partner's own format."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +26,7 @@ class PartnerListeners:
         runners: list[web.ServerRunner] = []
         try:
             for name, call in self._partners.items():
-                # A caller that has gone away ends the call, so that a dead partner collects none.
+                # Cancel the call when its caller disconnects: a dead partner never replies, so calls would pile up.
                 server = web.Server(_handler(call), handler_cancellation=True, access_log=None)
                 runner = web.ServerRunner(server, shutdown_timeout=STOP_TIMEOUT_S)
                 await runner.setup()

@@ -48,15 +48,15 @@ class Auction:
     replies: ReplyCounts = field(default_factory=ReplyCounts)
     """Replies of the fleets by verdict."""
     completed_by: Completion | None = None
-    """Cause of the decision; None while it is open, and if the booking ended before."""
+    """Cause of the decision; None while the auction is open, and if the booking ended first."""
 
     @property
     def fleets_replied(self) -> int:
-        """Number of fleets whose replies were there when the auction was closed."""
+        """Number of fleets that had replied when the auction was closed."""
         return self.replies.used + self.replies.unreadable
 
     def completion(self, policy: CompletionPolicy, age: timedelta) -> Completion | None:
-        """Return the cause to decide the auction at this age; None if it stays open or is closed already."""
+        """Return the reason to decide the auction at this age; None if it stays open or is already closed."""
         if self.closed:
             return None
         return policy.completion(useful=len(self.offers), pending=len(self.pending_fleets), age_s=age.total_seconds())

@@ -1,7 +1,7 @@
 """Feed of confirmed rides to a city authority: the pipe as a value, and the work of its stages. Source: EIP, Pipes and
 Filters.
 
-The authority gets the zone of the pickup instead of the place, and neither rider nor driver.
+The authority gets the zone of the pickup instead of its position, and neither rider nor driver.
 """
 
 from collections.abc import Collection, Sequence
@@ -41,7 +41,7 @@ class CityRide(msgspec.Struct, frozen=True, kw_only=True):
     """Confirmed ride as the authority gets it."""
 
     id: str
-    """Id of the event: two rides with one id are one ride."""
+    """Id of the event: a ride that is pushed twice has the same id."""
     booking_id: str
     fleet: str
     fare: Money
@@ -56,7 +56,7 @@ class CityRide(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def city_feed(*, rate_per_s: float = 20.0, batch_size: int = 10, parallelism: int = 2) -> Pipe:
-    """Return the pipe. ``rate_per_s``: rides per second that the authority takes; the rest are knobs of the push."""
+    """Return the pipe. ``rate_per_s``: rides per second that the authority takes; the others size the push stage."""
     push = PipeStage(name=PUSH, parallelism=parallelism, batch_size=batch_size, rate_per_s=rate_per_s, burst=batch_size)
     return Pipe(
         name="city_feed",
@@ -67,7 +67,7 @@ def city_feed(*, rate_per_s: float = 20.0, batch_size: int = 10, parallelism: in
 
 
 CITY_FEED_TOPOLOGY = pipe_topology(city_feed(), BOOKING_CONFIRMED, ACCOUNT)
-"""Queue, account and rights of the feed; the knobs of its stages change nothing but labels of the drawing."""
+"""Queue, account and permissions of the feed. They do not depend on the limits of its stages."""
 
 
 def filter_by_fleet(fleets: Collection[str]) -> StageWork:

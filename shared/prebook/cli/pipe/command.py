@@ -55,20 +55,20 @@ DEFAULTS = city_feed().stages[-1]
 BROKER_REMEDY = "`prebook doctor` shows whether the broker responds"
 
 knobs = combine(
-    rate_option("Rides per second that the authority takes at most.", default=DEFAULTS.rate_per_s),
+    rate_option("Maximum number of rides per second.", default=DEFAULTS.rate_per_s),
     click.option(
         "--batch-size",
         type=POSITIVE_COUNT,
         default=DEFAULTS.batch_size,
         show_default=True,
-        help="Maximum number of rides of one push.",
+        help="Maximum number of rides in one push.",
     ),
     click.option(
         "--parallelism",
         type=POSITIVE_COUNT,
         default=DEFAULTS.parallelism,
         show_default=True,
-        help="Number of pushes at a time.",
+        help="Maximum number of pushes at a time.",
     ),
 )
 
@@ -86,7 +86,8 @@ class FeedReport(msgspec.Struct, frozen=True, kw_only=True):
 def pipe() -> None:
     """Feed confirmed rides to a city authority: a queue of events, a filter, an enricher, and a push at a limited rate.
 
-    Nothing of it exists until `prebook pipe run`. Its queue then keeps collecting rides until `prebook pipe remove`.
+    Nothing of it exists before the first `prebook pipe run`. From then on, its queue collects rides until
+    `prebook pipe remove`.
     """
     log_warnings_only()
 
@@ -104,7 +105,7 @@ def show(*, rate: float, batch_size: int, parallelism: int, as_json: bool) -> No
 @pipe.command(
     epilog=examples(
         "prebook pipe run http://127.0.0.1:9000/rides",
-        "prebook pipe run https://city.example/rides --rate 5 --batch-size 20 --fleet nightowl --for 60",
+        "prebook pipe run https://city.example/rides --rate 5 --batch-size 20 --fleet borealis --for 60",
     )
 )
 @click.argument("url")
@@ -115,7 +116,7 @@ def show(*, rate: float, batch_size: int, parallelism: int, as_json: bool) -> No
     type=click.Choice([policy.value for policy in AbsencePolicy]),
     default=AbsencePolicy.WAIT.value,
     show_default=True,
-    help="What happens to a ride whose details booking cannot give now: it waits, goes on without them, or is parked.",
+    help="What happens to a ride while booking is down: it waits, goes on without its details, or is parked.",
 )
 @click.option("--drain", is_flag=True, help="End once the queue is empty.")
 @click.option("--for", "duration_s", type=POSITIVE, help="Seconds after which the run ends. [default: Ctrl-C ends it]")
@@ -136,9 +137,9 @@ def run(
 ) -> None:
     """Push confirmed rides to URL as JSON arrays, until Ctrl-C, or as long as the options say.
 
-    The first run declares the queue; rides that were confirmed before are not in it. A ride that the target refuses
-    (status 4xx) is parked, see `prebook parking list`; after 429 or 5xx its batch is repeated. A ride may be pushed
-    again after a crash: its `id` stays the same.
+    The first run declares the queue; rides that were confirmed before are not in it. After
+    status 408, 425, 429 or 5xx a batch is pushed again; a ride that the target refuses with any other status is parked
+    (`prebook parking list`). A ride may be pushed again after a crash: its `id` stays the same.
     """
     if not URL(url).host or URL(url).scheme not in {"http", "https"}:
         raise click.UsageError(f"{url} is no http or https URL")
@@ -229,7 +230,7 @@ class _Feed:
                 return
 
     async def _declare(self) -> None:
-        """Declare the suite with the feed: permissions are set as a whole, also those that replays need."""
+        """Declare the suite with the feed: permissions are replaced as a whole, including those that replays need."""
         model = suite_topology(self.delays_s) | CITY_FEED_TOPOLOGY
         async with _connect_broker() as broker:
             await broker.declare(model, {ACCOUNT: self.password})

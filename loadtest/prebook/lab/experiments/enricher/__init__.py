@@ -1,1 +1,1 @@
-"""Experiment with the content enricher: a profile store that is killed, and lookups inside of the transaction."""
+"""Experiment with the content enricher: a profile store that is killed, and lookups inside the transaction."""

@@ -1,4 +1,4 @@
-"""Process of the resource that an enricher asks: profiles over HTTP, and a look at the locks during each lookup."""
+"""Process of the resource that an enricher asks: serves profiles over HTTP, and checks the locks during each lookup."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Receiver process that enriches messages, before its transaction or inside of it."""
+"""Receiver process that enriches messages, before its transaction or inside it."""
 
 import time
 from typing import Any
@@ -36,7 +36,7 @@ Profile = Enrichment[RiderProfile]
 
 
 class EnrichingReceiverSpec(ReceiverSpec, frozen=True, kw_only=True):
-    """Arguments of one process. ``inside``: whether it looks up inside of the transaction, the wrong way."""
+    """Arguments of one process. ``inside``: whether the lookup is inside the transaction, the wrong way."""
 
     store_url: str
     policy: AbsencePolicy
@@ -48,7 +48,7 @@ class EnrichingReceiverSpec(ReceiverSpec, frozen=True, kw_only=True):
 
 
 class EnrichingReceiver(PatternReceiver):
-    """Receiver that quotes as pricing does: it locks the row of the message, and the one row of the campaign."""
+    """Receiver that quotes as pricing does: it locks the row of the message, and the only row of the campaign."""
 
     def __init__(self, context: WorkerContext, spec: EnrichingReceiverSpec) -> None:
         self._enriching_spec = spec

@@ -26,7 +26,7 @@ MAX_AGE_S = 0.15
 """Age above which no profile of the cache is used, in seconds."""
 PREFETCH = 8
 WORK_MS = 80.0
-"""Time that a message takes beside its lookup while policies are tried, so that the store is killed on the way."""
+"""Time that a message takes besides its lookup while policies are tested: long enough to kill the store midway."""
 BEFORE = "before"
 INSIDE = "inside"
 ACCOUNTED = "messages in = enriched + skipped + parked"
@@ -43,7 +43,7 @@ ARRANGEMENTS: Mapping[str, str] = {
     AbsencePolicy.SKIP: "store killed, messages go on without the profile",
     AbsencePolicy.PARK: "store killed, messages are parked",
     BEFORE: "lookup before the transaction",
-    INSIDE: "lookup inside of the transaction",
+    INSIDE: "lookup inside the transaction",
 }
 """Name of each arrangement by the short name that its queue has."""
 CREATE_TABLES = """
@@ -75,7 +75,7 @@ class EnrichmentFacts:
 
 
 async def measure(run: ExperimentRun, size: PatternSize) -> Measurement:
-    """Kill the store under each policy; then compare lookups before and inside of the transaction."""
+    """Kill the store under each policy; then compare lookups before and inside the transaction."""
     facts: dict[str, EnrichmentFacts] = {}
     async with PatternSite.open(run) as site:
         await site.database.execute(CREATE_TABLES)
@@ -111,7 +111,7 @@ def lock_check(arrangement: str, facts: EnrichmentFacts, expected: LawVerdict) -
 
 
 async def _enrich(site: PatternSite, arrangement: str, size: PatternSize) -> EnrichmentFacts:
-    """Send all messages, kill the store on the way if a policy is tried, and start it again if they wait for it."""
+    """Send all messages, kill the store midway if a policy is tested, and start it again if they wait for it."""
     names = message_names(size.messages)
     queue = queue_of(arrangement)
     (port,) = allocate_ports(1)
@@ -243,7 +243,7 @@ def _table(facts: Mapping[str, EnrichmentFacts]) -> ResultTable:
             )
             for arrangement, own in facts.items()
         ),
-        caption=f"a lookup takes {LOOKUP_MS:g} ms; {RIDERS} riders; a profile is used again for {MAX_AGE_S:g} s, and "
+        caption=f"a lookup takes {LOOKUP_MS:g} ms; {RIDERS} riders; a profile is reused for {MAX_AGE_S:g} s, and "
         "not at all in the last two arrangements",
     )
 
@@ -255,10 +255,10 @@ CONTENT_ENRICHER = Experiment(
     pattern="Content Enricher (EIP)",
     code="shared/prebook/patterns/enricher.py",
     claim="A message whose content cannot be looked up waits, goes on without it or is parked, as the policy says.",
-    varies="the policy while the store of the content is killed, and whether the lookup is inside of the transaction",
+    varies="the policy while the store of the content is killed, and whether the lookup is inside the transaction",
     law=f"{ACCOUNTED}; {ALLOWED}; {YOUNG}; {UNLOCKED}",
-    wrong_way="a lookup inside of the transaction, which holds its locks for as long as the store takes",
-    expected="No policy loses a message. A lookup inside of the transaction holds locks, and slows all messages.",
+    wrong_way="a lookup inside the transaction, which holds its locks for as long as the store takes",
+    expected="No policy loses a message. A lookup inside the transaction holds locks, and slows all messages.",
     full=PatternSize(),
     quick=PatternSize(messages=120),
     options=PATTERN_OPTIONS,

@@ -152,7 +152,7 @@ def _table(sent: int, received: Mapping[str, Received]) -> ResultTable:
             )
             for name, own in received.items()
         ),
-        caption="the desk of the south-west is killed on the way and restarted",
+        caption="the desk of the south-west is killed midway and restarted",
     )
 
 

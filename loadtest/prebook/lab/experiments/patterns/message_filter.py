@@ -34,7 +34,7 @@ RIGHT = "filtered at the broker"
 WRONG = "filtered in the consumer"
 FILTER = "lab.filter"
 REJECTED = "lab.filter.rejected"
-"""Queue of what the broker's filter does not pass, so that it can be counted. The suite has none: it is dropped."""
+"""Queue of the messages that the broker's filter does not pass, to count them. In the suite they are dropped."""
 UNFILTERED = "lab.filter.all"
 INLETS = {RIGHT: Inlet("lab.filter.events", CONFIRMED_RIDES.routing_key), WRONG: Inlet(UNFILTERED, "#")}
 QUEUES = {RIGHT: FILTER, WRONG: UNFILTERED}
@@ -53,7 +53,7 @@ class Filtered:
 
 
 async def measure(run: ExperimentRun, size: PatternSize) -> Measurement:
-    """Send confirmed rides to a subscriber of extraordinary ones, which is killed; filter at the broker, then there."""
+    """Send confirmed rides to a subscriber of extraordinary ones, which is killed; filter at the broker, then in it."""
     async with PatternSite.open(run) as site:
         rides = confirmed_rides(message_names(size.messages), run.seed)
         run.log(RIGHT)
@@ -93,7 +93,7 @@ def _byte_check(arrangement: str, found: Filtered, matching_bytes: int, expected
 async def _filter(
     site: PatternSite, arrangement: str, rides: Mapping[str, BookingConfirmed], defect: SeededDefect
 ) -> Filtered:
-    """Kill the subscriber on the way, and restart it."""
+    """Filter the rides; kill the subscriber midway, and restart it."""
     messages = {name: ride_message(ride, arrangement, site.token) for name, ride in rides.items()}
     matching = [name for name, ride in rides.items() if is_extraordinary(ride)]
     spec = site.receiver_spec(
@@ -157,7 +157,7 @@ def _table(sent: int, found: Mapping[str, Filtered]) -> ResultTable:
             for name, own in found.items()
         ),
         caption=f"fare from {MIN_FARE_CENTS} cents or distance from {MIN_DISTANCE_M} m; bytes of headers and bodies; "
-        "the subscriber is killed on the way and restarted",
+        "the subscriber is killed midway and restarted",
     )
 
 

@@ -87,7 +87,7 @@ class UnboundedHistoryPublisher(Publisher):
     async def publish(
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
     ) -> None:
-        """Publish the message with one hop more. Raises what the publisher raises."""
+        """Publish the message with one more hop. Raises what the publisher raises."""
         hops = [*filter(None, [message.headers.get(HISTORY_HEADER)]), hop_of(self._component, exchange)]
         wire = WireMessage({**message.headers, HISTORY_HEADER: ";".join(hops)}, message.body)
         await self._publisher.publish(exchange, routing_key, wire, expires_at=expires_at)
@@ -255,7 +255,7 @@ def _hops_table(recorded: Mapping[str, Hops], made: Mapping[str, MadeHops]) -> R
         title="Hops of messages, seen by a tap of the broker and recorded in the messages",
         columns=("attempts that fail", "messages", "hops made", "hops recorded"),
         rows=tuple(row(failures) for failures in Failures),
-        caption="the receiver is killed on the way and restarted; where all attempts fail, a dead letter is replayed",
+        caption="the receiver is killed midway and restarted; where all attempts fail, a dead letter is replayed",
     )
 
 
@@ -277,7 +277,7 @@ MESSAGE_HISTORY = Experiment(
     claims=("G7",),
     pattern="Message History (EIP)",
     code="shared/prebook/patterns/message_history.py",
-    claim="A message names the hops that it has made, across retry, dead letter, replay and kill.",
+    claim="A message lists the hops that it has made, across retry, dead letter, replay and kill.",
     varies="how often a message fails, and whether the list of its hops has a bound; the receiver is killed",
     law=f"{RECORDED}; {COUNTED}; {BOUNDED}",
     wrong_way="the list has no bound, so a message in a loop grows until it no longer fits into a frame",

@@ -1,4 +1,4 @@
-"""Ends of the items of a pipe, as those see them that the pipe works for: target, filter, parking queue and source."""
+"""Ends of the items of a pipe, observed from outside: at target, filter, parking queue and source."""
 
 from collections.abc import Collection
 

@@ -32,7 +32,7 @@ from prebook.messaging import addresses
 from prebook.patterns.pipe import Pipe, PipeAccount, PipeStage
 from prebook.topology.model import union
 
-KILLED = "stages in parallel, killed on the way"
+KILLED = "stages in parallel, killed midway"
 RIGHT = "stages in parallel"
 WRONG = "one thread for all stages"
 QUEUES = {KILLED: "lab.pipe.killed", RIGHT: "lab.pipe.stages", WRONG: "lab.pipe.thread"}
@@ -205,7 +205,7 @@ PIPES_AND_FILTERS = Experiment(
     pattern="Pipes and Filters (EIP)",
     code="shared/prebook/patterns/pipe.py",
     claim="Stages that run in parallel have the throughput of the slowest one, and the backlog waits before it only.",
-    varies="whether the stages run in parallel or in one thread; a pipe is killed on the way",
+    varies="whether the stages run in parallel or in one thread; a pipe is killed midway",
     law=f"{ACCOUNTED}; {AS_FAST}; {NO_FASTER}; {BACKLOG}",
     wrong_way="one thread takes each item through all stages, so the times of the stages add up",
     expected="In parallel the pipe is as fast as its slowest stage; in one thread it is far slower. No item is lost.",

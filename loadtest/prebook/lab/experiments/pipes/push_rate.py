@@ -46,7 +46,7 @@ PARALLELISM = 8
 UNLIMITED = 1_000
 """Parallelism of the wrong way: more than it ever has messages at a time."""
 OVERLOAD = 3.0
-"""Messages are sent at so many times the rate of the limit."""
+"""Ratio of the rate at which messages are sent to the limit."""
 SLOTS = 4
 """Pushes that the target handles at a time; the others wait in it."""
 HEADROOM = 5 / 3
@@ -56,7 +56,7 @@ SETTLING_S = 0.5
 BURST_S = 0.25
 """Seconds of pause after which the pipe may catch up; a machine that pauses longer is too busy to judge a rate."""
 MIN_CAPACITY_SHARE = 1.5
-"""Measured capacity of the push, as a multiple of the limit, below which not the limit alone sets the rate."""
+"""Ratio of the measured capacity of the push to the limit, below which the limit alone does not determine the rate."""
 
 
 class PushSize(Size, frozen=True, kw_only=True):
@@ -251,7 +251,7 @@ PUSH_RATE = Experiment(
     varies="whether the push has a rate and few pushes at a time; the pipe is killed when the backlog is largest",
     law=f"{DELIVERED}; {NOT_SLOWER.format(phase='grows and drains')}; "
     f"{NOT_FASTER.format(phase='grows and drains')}; {BOUNDED}",
-    wrong_way="everything in the queue is pushed at once, and waits inside of the target",
+    wrong_way="everything in the queue is pushed at once, and waits inside the target",
     expected="With a rate the target sees it exactly; without one, its pushes in flight grow with the backlog.",
     full=PushSize(),
     quick=PushSize(grows_s=3.0),

@@ -146,7 +146,7 @@ async def _run(spec: PipeWorkerSpec) -> None:
 
 
 def _filter(spec: PipeWorkerSpec) -> StageWork:
-    """Stage that drops unwanted messages, and writes down each of them before it is acknowledged."""
+    """Stage that drops unwanted messages, and records each of them before it is acknowledged."""
     names = os.open(spec.filtered_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     async def work(items: Sequence[Envelope]) -> Sequence[StageVerdict[Any]]:
