@@ -1,7 +1,7 @@
 """Claim check: a large body stays in a store of the sender, and the message carries a check for it.
 
-The check has a reference, the size and a digest, by which the receiver knows that it got what was sent. A stored body
-must outlive every way by which its message can still arrive, so its lifetime is computed and not chosen.
+The check has a reference, the size and a digest, by which the receiver can verify the body. A stored body must
+outlive every path by which its message can still arrive, so its lifetime is computed instead of configured.
 
 Source: EIP, Claim Check; CloudEvents extension "Dataref (Claim Check Pattern)".
 """
@@ -48,7 +48,7 @@ def check_in(message_id: str, type_: str, body: bytes) -> ClaimCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimLifetime:
-    """Lifetime that a stored body needs, in seconds, by the ways that its message may take."""
+    """Lifetime that a stored body needs, in seconds, as the sum over the paths of its message."""
 
     archive_s: float
     """Time after which the archive may still send the message."""

@@ -123,7 +123,7 @@ StageVerdict = Passed[T] | Filtered | Refused
 
 
 class PipeEnd(StrEnum):
-    """How an item left the pipe."""
+    """Way in which an item leaves the pipe."""
 
     FILTERED = "filtered"
     DELIVERED = "delivered"
