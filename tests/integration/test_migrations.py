@@ -57,7 +57,6 @@ SERVICE_ROWS = (
     "INSERT INTO notification.notified (booking_id, notice) VALUES ('b', 'confirmed')",
     "INSERT INTO notification.rider_profile (rider_id, tier, home_zone) VALUES ('r', 'gold', '')",
     "INSERT INTO notification.delivery (booking_id, notice, rider_id, text) VALUES ('b', 'confirmed', 'r', 't')",
-    "INSERT INTO notification.rider_profile (rider_id, tier) VALUES ('r', 'gold')",
     """
     INSERT INTO fleets.reservation (fleet, driver, slot, booking_id, expires_at)
     VALUES ('ada', 'd', now(), 'b', now())""",
