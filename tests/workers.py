@@ -17,9 +17,10 @@ OWN_SUITE_FILES = frozenset(
     {
         "test_back_pressure.py",
         "test_burst.py",
-        "test_callback_receivers.py",
         "test_chaos.py",
-        "test_crashing_poison.py",
+        "test_callback_receivers.py",
+        "test_campaign.py",
+        "test_crashing_poison_fault.py",
         "test_key_rotation.py",
         "test_message_fuzz.py",
         "test_replicas.py",
