@@ -62,6 +62,8 @@ MAKERS: Mapping[type, Callable[[Any, random.Random], Any]] = {
     inspect.NoneType: lambda _, __: None,
     inspect.ListType: _items,
     inspect.VarTupleType: _items,
+    inspect.TupleType: lambda kind, source: [_value_of(each, source) for each in kind.item_types],
+    inspect.LiteralType: lambda kind, source: source.choice(kind.values),
     inspect.BoolType: lambda _, source: source.random() < 0.5,
     inspect.EnumType: lambda kind, source: source.choice([member.value for member in kind.cls]),
     inspect.DateTimeType: _time,
