@@ -16,7 +16,7 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
-from prebook.messaging.headers import REPLAY_ID_HEADER
+from prebook.messaging.headers import HISTORY_HEADER, REPLAY_ID_HEADER
 from prebook.rabbit.management import ManagementClient
 from tests.conditions import poll_until
 from tests.integration.broker_probe import CapturedMessage, drain
@@ -182,7 +182,8 @@ async def test_only_a_new_subscriber_gets_the_selected_messages_with_their_ids_a
         for message in received:
             original = originals[message.headers["ce-id"]]
             published = {name: v for name, v in original.headers.items() if name != "x-stream-offset"}
-            assert message.headers == published | {REPLAY_ID_HEADER: report["id"]}
+            history = f"{published[HISTORY_HEADER]};archive_reader>redeliver"
+            assert message.headers == published | {REPLAY_ID_HEADER: report["id"], HISTORY_HEADER: history}
             assert message.body == original.body
         assert report["new_effects"] is None, "the queue belongs to no service, so there is no inbox to read"
     assert await read_message_counter(suite, "handled") + await read_message_counter(suite, "duplicate") == handled

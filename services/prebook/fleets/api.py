@@ -33,7 +33,7 @@ def internal_routes(context: ServiceContext[FleetsWork], wire: PartnerWire) -> S
         summary="Make a simulated partner slow, dead or garbled for a time",
         dto=StrictBody[ConditionRequest],
         return_dto=None,
-        responses=problem_responses(400, 401, 403, 404),
+        responses=problem_responses(400, 401, 403, 404, 413, 415, 422),
         opt=ALLOW_CONSOLE,
     )
     async def impose_condition(partner: PartnerName, data: Annotated[ConditionRequest, Body()]) -> None:
@@ -43,7 +43,7 @@ def internal_routes(context: ServiceContext[FleetsWork], wire: PartnerWire) -> S
         "/v1/partners/{partner:str}/probe",
         status_code=200,
         summary="Call a partner as for a ride, without any effect",
-        responses=problem_responses(400, 401, 403, 404),
+        responses=problem_responses(400, 401, 403, 404, 413, 415),
         opt=ALLOW_CONSOLE,
     )
     async def probe(partner: PartnerName) -> PartnerProbe:
