@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,10 @@ UNCLEAR_OPENINGS = frozenset(
 REGULAR_VERBS_IN_ED = frozenset({"need", "feed", "shed", "seed", "embed", "proceed", "exceed", "succeed"})
 
 
-def _modules(roots: tuple[str, ...]) -> Iterator[tuple[str, ast.Module]]:
-    for root in roots:
-        for path in sorted((ROOT / root).rglob("*.py")):
-            yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+@cache
+def _modules(roots: tuple[str, ...]) -> Sequence[tuple[str, ast.Module]]:
+    paths = (path for root in roots for path in sorted((ROOT / root).rglob("*.py")))
+    return [(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in paths]
 
 
 def _documented(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -3,7 +3,7 @@
 import socket
 from typing import Any
 
-from litestar import Litestar
+from litestar.types import ASGIApp
 
 
 class ListenerApp:
@@ -12,7 +12,7 @@ class ListenerApp:
     Only a connection to the internal port reaches the internal application.
     """
 
-    def __init__(self, public: Litestar, internal: Litestar, internal_port: int) -> None:
+    def __init__(self, public: ASGIApp, internal: ASGIApp, internal_port: int) -> None:
         """``public`` has the lifespan of the process."""
         self._public = public
         self._internal = internal

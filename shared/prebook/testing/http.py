@@ -1,11 +1,13 @@
 """In-memory network: HTTP between the applications of services, without sockets."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import httpx
 from litestar import Litestar
+from litestar.types import ASGIApp
 
 from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.ports import HttpClient, HttpResponse
@@ -22,12 +24,31 @@ INTERNAL_PORT = 8001
 """Port in the URLs of internal endpoints."""
 
 
+class LazyApp:
+    """ASGI application that is built at its first request, since most tests call few of the applications of a world."""
+
+    def __init__(self, build: Callable[[], ASGIApp]) -> None:
+        self._build = build
+
+    @cached_property
+    def _app(self) -> ASGIApp:
+        return self._build()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one request."""
+        await self._app(scope, receive, send)
+
+
 def create_memory_app(assembled: AssembledService[Any]) -> ListenerApp:
     """Return the HTTP applications of an assembled service, which is ready and starts no loops."""
-    internal = create_internal_app(
-        assembled.name, assembled.internal_routes, missing_dependencies=_report_ready, refresh_gauges=_do_nothing
-    )
-    return ListenerApp(create_ready_app(assembled.name, assembled.routes), internal, INTERNAL_PORT)
+
+    def build_internal_app() -> Litestar:
+        return create_internal_app(
+            assembled.name, assembled.internal_routes, missing_dependencies=_report_ready, refresh_gauges=_do_nothing
+        )
+
+    public = LazyApp(lambda: create_ready_app(assembled.name, assembled.routes))
+    return ListenerApp(public, LazyApp(build_internal_app), INTERNAL_PORT)
 
 
 def create_ready_app(name: str, routes: Sequence[Any]) -> Litestar:
