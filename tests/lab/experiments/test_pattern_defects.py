@@ -32,6 +32,8 @@ from prebook.lab.experiments.pipes import pipes_and_filters, push_rate
 from prebook.lab.experiments.registry import EXPERIMENTS
 from prebook.lab.experiments.result import ExperimentResult, ExperimentStatus
 from prebook.lab.experiments.runner import PlannedRun, run_planned
+from prebook.lab.experiments.scatter_gather.laws import REPLIES
+from prebook.lab.experiments.scatter_gather.registration import SCATTER_GATHER
 
 TIMEOUT_S = 1_200.0
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(TIMEOUT_S)]
@@ -65,6 +67,7 @@ SEEDED_RUNS = (
     SeededRun(pipes_and_filters.PIPES_AND_FILTERS, SeededDefect.LOSE, pipes_and_filters.ACCOUNTED),
     SeededRun(push_rate.PUSH_RATE, SeededDefect.LOSE, push_rate.DELIVERED),
     SeededRun(CLAIM_CHECK, SeededDefect.LOSE, RECEIVED),
+    SeededRun(SCATTER_GATHER, SeededDefect.LOSE, REPLIES),
 )
 
 

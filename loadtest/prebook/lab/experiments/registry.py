@@ -23,6 +23,7 @@ from prebook.lab.experiments.patterns.wire_tap import WIRE_TAP
 from prebook.lab.experiments.pipes.pipes_and_filters import PIPES_AND_FILTERS
 from prebook.lab.experiments.pipes.push_rate import PUSH_RATE
 from prebook.lab.experiments.poison.registration import POISON
+from prebook.lab.experiments.scatter_gather.registration import SCATTER_GATHER
 from prebook.lab.experiments.trips.registration import TRIPS
 
 EXPERIMENTS: tuple[Experiment[Any], ...] = (
@@ -42,6 +43,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     MESSAGE_FILTER,
     TRIPS,
     CLAIM_CHECK,
+    SCATTER_GATHER,
     ORDER,
     EXACTLY_ONCE,
     OUTBOX_RETENTION,

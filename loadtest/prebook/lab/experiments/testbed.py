@@ -10,6 +10,7 @@ import asyncpg
 
 from prebook.devstack.command_line import log_to_stderr
 from prebook.devstack.errors import UserError
+from prebook.devstack.ports import allocate_ports
 from prebook.devstack.prepared_stack import prepare_stack
 from prebook.devstack.providers import StackMode, read_stack_mode
 from prebook.devstack.service_environment import SuiteOptions, count_ports
@@ -21,10 +22,8 @@ from prebook.rabbit.management import ManagementClient
 from prebook.topology.model import suite_topology
 from prebook.topology.values import Topology
 
-UNUSED_PORTS = tuple(range(1024, 1024 + count_ports()))
-"""Different ports in the service environments; no experiment listens on them or calls them."""
-MESSAGE_TABLES = ("inbox", "outbox", "blocked", "key_lease", "pending_reply")
-"""Tables of every service that hold messages, or what is known about them."""
+CAMPAIGN_TABLE = "pricing.campaign"
+"""The only table of a service with a row that the schema puts there."""
 SELECT_TABLES = "SELECT schemaname || '.' || tablename AS name FROM pg_tables WHERE schemaname = ANY($1::text[])"
 RETRY_HINT = "this run is inconclusive; try again while the machine is less busy"
 
@@ -44,6 +43,8 @@ class ExperimentTestbed:
 
     stack: Stack
     context: ExperimentContext
+    options: SuiteOptions
+    """Ports and credentials of the services, for an experiment that runs some of them."""
 
     @asynccontextmanager
     async def isolate(self, topology: Topology) -> AsyncIterator[None]:
@@ -59,7 +60,7 @@ class ExperimentTestbed:
         finally:
             await self._delete_queues(topology)
             await self._drop_tables(tables)
-            await self.delete_messages()
+            await self.empty_tables()
 
     async def _declare(self, topology: Topology) -> None:
         broker = self.stack.broker
@@ -92,11 +93,11 @@ class ExperimentTestbed:
             for table in own:
                 await database.execute(f"DROP TABLE {table} CASCADE")
 
-    async def delete_messages(self) -> None:
-        """Empty the tables of all services that hold messages."""
-        tables = [f"{service}.{table}" for service in PROCESSES for table in MESSAGE_TABLES]
+    async def empty_tables(self) -> None:
+        """Delete all messages and rides from the tables of the services."""
+        tables = await self._list_tables() - {CAMPAIGN_TABLE}
         async with connect_as_admin(self.context.database_url) as database:
-            await database.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
+            await database.execute(f"TRUNCATE {', '.join(sorted(tables))} CASCADE")
 
 
 @asynccontextmanager
@@ -108,10 +109,11 @@ async def start_testbed() -> AsyncIterator[ExperimentTestbed]:
     """
     if read_stack_mode() is StackMode.EXTERNAL:
         raise UserError("the lab runs experiments only on its own broker and database", "unset PREBOOK_STACK")
-    async with prepare_stack(log_to_stderr, SuiteOptions(ports=UNUSED_PORTS), "lab") as prepared:
+    options = SuiteOptions(ports=allocate_ports(count_ports()))
+    async with prepare_stack(log_to_stderr, options, "lab") as prepared:
         stack = prepared.stack
         context = ExperimentContext(stack.database.url, prepared.service_environments, prepared.directory)
-        yield ExperimentTestbed(stack, context)
+        yield ExperimentTestbed(stack, context, options)
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ async def measure(run: ExperimentRun, size: RetentionSize) -> Measurement:
     """Send all rows with purging; then, on an empty outbox, without."""
     kept_size = msgspec.structs.replace(size, retention=NEVER_S, purge_interval=NEVER_S)
     purged = await _send_rows(run, PURGED, size)
-    await run.testbed.delete_messages()
+    await run.testbed.empty_tables()
     kept = await _send_rows(run, KEPT, kept_size)
     return Measurement(
         checks=[
