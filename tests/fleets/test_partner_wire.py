@@ -110,3 +110,15 @@ async def test_a_garbled_partner_sends_what_no_translator_reads(fleet: str) -> N
     call = conditions.apply(fleet, partners(7)[fleet])
     exchange = await call_partner(call, fleet_request(fleet), TIMEOUT_S)
     assert exchange.outcome == "garbled"
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+async def test_an_upgraded_partner_names_a_version_that_no_translator_reads(fleet: str) -> None:
+    conditions = PartnerConditions()
+    conditions.impose(fleet, PartnerCondition.UPGRADED, 60.0)
+    healthy = partners(7)[fleet]
+    exchange = await call_partner(conditions.apply(fleet, healthy), fleet_request(fleet), TIMEOUT_S)
+    assert exchange.outcome == "unknown_version"
+    assert isinstance(exchange.reply, UnreadableMessage)
+    request = TRANSLATORS[fleet].encode_request(fleet_request(fleet))
+    assert exchange.reply.message.body == (await healthy(request)).body

@@ -30,7 +30,7 @@ def internal_routes(context: ServiceContext[FleetsWork], wire: PartnerWire) -> S
     @post(
         "/v1/partners/{partner:str}/condition",
         status_code=204,
-        summary="Make a simulated partner slow, dead or garbled for a time",
+        summary="Make a simulated partner slow, dead, garbled or upgraded for a time",
         dto=StrictBody[ConditionRequest],
         return_dto=None,
         responses=problem_responses(400, 401, 403, 404, 413, 415, 422),

@@ -18,6 +18,8 @@ class PartnerCondition(StrEnum):
     """It accepts requests and never replies."""
     GARBLED = "garbled"
     """Its replies violate its own wire format."""
+    UPGRADED = "upgraded"
+    """Its replies name a version of its format that no translator reads."""
 
 
 class ConditionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,6 +24,7 @@ SHOWS: Mapping[PartnerCondition, Callable[[PartnerProbe], bool]] = {
     PartnerCondition.SLOW: lambda probe: probe.seconds >= MIN_SLOW_S and probe.outcome in READABLE,
     PartnerCondition.DEAD: lambda probe: probe.outcome == "no_reply",
     PartnerCondition.GARBLED: lambda probe: probe.outcome == "garbled",
+    PartnerCondition.UPGRADED: lambda probe: probe.outcome == "unknown_version",
     PartnerCondition.HEALTHY: lambda probe: probe.outcome in READABLE and probe.seconds < MIN_SLOW_S,
 }
 """Condition -> whether a probe shows it."""

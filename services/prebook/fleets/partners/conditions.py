@@ -1,6 +1,7 @@
-"""Conditions of the simulated partners: each one can be made slow, dead or garbled for a time."""
+"""Conditions of the simulated partners: each one can be made slow, dead, garbled or upgraded for a time."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,9 @@ SLOW_S = 1.0
 """Delay of a slow partner in seconds; below the default PREBOOK_PARTNER_TIMEOUT_S, so its reply still counts."""
 GARBAGE = b"\xff"
 """First byte of garbled replies: no wire format allows it."""
+VERSION = re.compile(r"\.v\d+")
+NEWER_VERSION = ".v99"
+"""Version of the format of an upgraded partner's replies, in their media type."""
 
 
 class PartnerConditions:
@@ -40,10 +44,20 @@ class PartnerConditions:
             if condition is PartnerCondition.SLOW:
                 await asyncio.sleep(SLOW_S)
             reply = await call(request)
-            is_garbled = condition is PartnerCondition.GARBLED
-            return ForeignMessage(reply.media_type, GARBAGE + reply.body) if is_garbled else reply
+            return change_reply(condition, reply)
 
         return call_in_condition
+
+
+def change_reply(condition: PartnerCondition, reply: ForeignMessage) -> ForeignMessage:
+    """Return the reply of a partner in this condition. ``reply``: that of a healthy one."""
+    match condition:
+        case PartnerCondition.GARBLED:
+            return ForeignMessage(reply.media_type, GARBAGE + reply.body)
+        case PartnerCondition.UPGRADED:
+            return ForeignMessage(VERSION.sub(NEWER_VERSION, reply.media_type), reply.body)
+        case PartnerCondition.HEALTHY | PartnerCondition.SLOW | PartnerCondition.DEAD:
+            return reply
 
 
 CONDITIONS = PartnerConditions()
