@@ -13,6 +13,8 @@ from prebook.lab.experiments.claim_check.registration import CLAIM_CHECK
 from prebook.lab.experiments.enricher.registration import ACCOUNTED, CONTENT_ENRICHER
 from prebook.lab.experiments.experiment import Experiment
 from prebook.lab.experiments.law import LawVerdict
+from prebook.lab.experiments.normalizer.laws import PARKED
+from prebook.lab.experiments.normalizer.registration import NORMALIZER
 from prebook.lab.experiments.patterns import (
     content_based_router,
     message_expiration,
@@ -68,6 +70,7 @@ SEEDED_RUNS = (
     SeededRun(push_rate.PUSH_RATE, SeededDefect.LOSE, push_rate.DELIVERED),
     SeededRun(CLAIM_CHECK, SeededDefect.LOSE, RECEIVED),
     SeededRun(SCATTER_GATHER, SeededDefect.LOSE, REPLIES),
+    SeededRun(NORMALIZER, SeededDefect.LOSE, PARKED),
 )
 
 

@@ -7,6 +7,7 @@ from prebook.lab.experiments.crash_points.registration import CRASH_POINTS
 from prebook.lab.experiments.enricher.registration import CONTENT_ENRICHER
 from prebook.lab.experiments.exactly_once.registration import EXACTLY_ONCE
 from prebook.lab.experiments.experiment import Experiment, Section
+from prebook.lab.experiments.normalizer.registration import NORMALIZER
 from prebook.lab.experiments.ordering.registration import ORDER
 from prebook.lab.experiments.outbox_retention.registration import OUTBOX_RETENTION
 from prebook.lab.experiments.patterns.competing_consumers import COMPETING_CONSUMERS
@@ -44,6 +45,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     TRIPS,
     CLAIM_CHECK,
     SCATTER_GATHER,
+    NORMALIZER,
     ORDER,
     EXACTLY_ONCE,
     OUTBOX_RETENTION,
