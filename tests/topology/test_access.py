@@ -6,7 +6,15 @@ import pytest
 
 from prebook.flows import ALL_FLOWS, EVENT_TYPES, OPERATIONS, SERVICES
 from prebook.messaging import addresses
-from prebook.topology.access import ACCOUNTS, broker_accounts, permissions, topic_permissions
+from prebook.topology.access import (
+    ACCOUNTS,
+    OBSERVER_TOPOLOGY,
+    Permission,
+    broker_accounts,
+    permissions,
+    topic_permissions,
+    user_tags,
+)
 from prebook.topology.model import suite_topology
 
 SUITE = suite_topology({0.2, 1.0})
@@ -93,3 +101,27 @@ def test_every_service_has_a_user_and_every_writable_exchange_a_topic_permission
 
 def _matches(pattern: str, name: str) -> bool:
     return re.search(pattern, name) is not None
+
+
+def test_no_grant_names_an_exchange_that_other_exchanges_feed() -> None:
+    """Permissions keep services from publishing past the hash slots; the broker's own mark would say the same."""
+    fed = {binding.destination for binding in SUITE.bindings if binding.to_exchange} | {
+        str(value) for exchange in SUITE.exchanges for name, value in exchange.arguments if name == "alternate-exchange"
+    }
+    assert len(fed) >= 6
+    assert fed.isdisjoint(grant.exchange for grant in SUITE.grants)
+    assert [p.user for p in PERMISSIONS.values() for name in fed if _matches(p.write, name)] == []
+
+
+def test_no_exchange_is_internal() -> None:
+    """RabbitMQ's Messaging Topology Operator cannot declare an internal exchange."""
+    assert [exchange.name for exchange in SUITE.exchanges if exchange.internal] == []
+
+
+def test_an_observer_may_use_no_queue_and_has_the_tag_of_the_management_api() -> None:
+    """Without a permission of its own, the management API refuses it the virtual host."""
+    observed = SUITE | OBSERVER_TOPOLOGY
+    user = addresses.broker_user(addresses.OBSERVER)
+    assert permissions(observed) - permissions(SUITE) == {Permission(user, "^$", "^$")}
+    assert topic_permissions(observed) == topic_permissions(SUITE)
+    assert user_tags(observed) == {addresses.broker_user(a): "" for a in ACCOUNTS} | {user: "management"}

@@ -18,16 +18,18 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import json_option
 from prebook.devstack.terminal import echo
 from prebook.flows import FLOWS
+from prebook.messaging import addresses
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import Policies, default_plan, read_policies, retry_delays_s
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
 from prebook.runtime.paths import couplings_file
 from prebook.text_file import read_text
+from prebook.topology.access import OBSERVER_TOPOLOGY
 from prebook.topology.asyncapi import asyncapi_document
-from prebook.topology.check import Difference, differences
+from prebook.topology.check import Difference, LiveBroker, differences
 from prebook.topology.diagrams import mermaid_diagram, svg_diagram
-from prebook.topology.model import plan_topology, suite_topology
+from prebook.topology.model import plan_topology, suite_topology, union
 from prebook.topology.ride_subscriptions import RideSubscriptions, read_ride_subscriptions
 from prebook.topology.values import Topology
 
@@ -141,14 +143,13 @@ def declare(passwords_path: Path | None, policies_path: Path, as_json: bool) -> 
 def diff(policies_path: Path, as_json: bool) -> None:
     """Compare the model with a live broker, and print each difference with its remedy.
 
-    The queue of `prebook pipe` belongs to the model while it exists.
+    The queue of `prebook pipe` and the observer of an autoscaler belong to the model while they exist.
     """
     model = _load_model(policies_path)
 
     async def compare(broker: ManagementClient) -> list[Difference]:
         live = await broker.read_live_broker()
-        has_feed = bool((CITY_FEED_TOPOLOGY.queues - model.queues) & live.queues)
-        return differences(model | CITY_FEED_TOPOLOGY if has_feed else model, live, frozenset({broker.user}))
+        return differences(model | _optional_parts(model, live), live, frozenset({broker.user}))
 
     try:
         found = _run_on_broker(compare)
@@ -160,6 +161,13 @@ def diff(policies_path: Path, as_json: bool) -> None:
     else:
         echo("\n".join(map(str, found)) or "in sync")
     sys.exit(EXIT_DRIFTED if found else EXIT_IN_SYNC)
+
+
+def _optional_parts(model: Topology, live: LiveBroker) -> Topology:
+    """Return the parts of the model that only some brokers have, as far as this one has them."""
+    has_feed = bool((CITY_FEED_TOPOLOGY.queues - model.queues) & live.queues)
+    has_observer = addresses.broker_user(addresses.OBSERVER) in {permission.user for permission in live.permissions}
+    return union([CITY_FEED_TOPOLOGY] * has_feed + [OBSERVER_TOPOLOGY] * has_observer)
 
 
 def _run_on_broker(work: Callable[[ManagementClient], Awaitable[T]]) -> T:

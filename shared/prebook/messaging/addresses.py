@@ -20,6 +20,8 @@ ARCHIVE_QUEUE = "prebook.archive"
 """Stream of all archived messages. It also takes events without a subscriber, which would otherwise be unroutable."""
 ARCHIVE_READER = "archive_reader"
 """Broker account that reads the archive and publishes its messages to a chosen queue. Not a service."""
+OBSERVER = "observer"
+"""Broker account that reads lengths of queues from the management API, for an autoscaler. Not a service."""
 DISPATCH = "prebook.dispatch"
 """Exchange that routes confirmed rides to dispatch desks, if there are any."""
 EXTRAORDINARY_RIDES = "prebook.extraordinary_rides"
@@ -83,7 +85,7 @@ def partition_queue(group: str, number: int) -> str:
 
 
 def unpartitioned(group: str) -> str:
-    """Internal exchange that routes messages without a hash slot to the first partition of a group.
+    """Exchange that routes messages without a hash slot to the first partition of a group.
 
     A missing header thus loses no message.
     """

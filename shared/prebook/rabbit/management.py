@@ -20,7 +20,7 @@ from prebook.rabbit.management_codec import (
     password_hash,
     user_request,
 )
-from prebook.topology.access import broker_accounts
+from prebook.topology.access import broker_accounts, user_tags
 from prebook.topology.check import LiveBroker
 from prebook.topology.values import Topology
 
@@ -137,14 +137,14 @@ class ManagementClient:
         await self._declare_one(ManagementRequest(f"permission {self.user}", path, everything), on_declared)
 
     async def _create_users(self, topology: Topology, passwords: Mapping[str, str], on_declared: OnDeclared) -> None:
-        """Declare the accounts. A user without a given password keeps its own, and loses every tag."""
+        """Declare the accounts. A user without a given password keeps its own, and loses other tags."""
         secrets = {user["name"]: password_hash(user) for user in await self._get("users", list)}
         secrets |= {addresses.broker_user(service): {"password": text} for service, text in passwords.items()}
         accounts = broker_accounts(topology)
         if missing := [service for service in accounts if addresses.broker_user(service) not in secrets]:
             raise BrokerRefused(f"a new user needs a password: give one for {', '.join(missing)}")
-        for user in map(addresses.broker_user, accounts):
-            await self._declare_one(user_request(user, secrets[user]), on_declared)
+        for user, tags in user_tags(topology).items():
+            await self._declare_one(user_request(user, secrets[user], tags), on_declared)
 
     async def _declare_one(self, request: ManagementRequest, on_declared: OnDeclared) -> None:
         _checked_response(await self._request(request.method, request.path, json=request.body), request.description)

@@ -96,9 +96,9 @@ def live_broker(
     )
 
 
-def user_request(user: str, secret: Json) -> ManagementRequest:
-    """Return the request that declares a user without tags. ``secret``: a new password, or the hash it has."""
-    return ManagementRequest(f"user {user}", f"users/{escape(user)}", {**secret, "tags": ""})
+def user_request(user: str, secret: Json, tags: str) -> ManagementRequest:
+    """Return the request that declares a user. ``secret``: a new password, or the hash it has."""
+    return ManagementRequest(f"user {user}", f"users/{escape(user)}", {**secret, "tags": tags})
 
 
 def password_hash(user: Json) -> Json:

@@ -1,6 +1,6 @@
 """Broker permissions: the least that the grants and consumers of a topology need."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from prebook.flows import PROCESSES
@@ -12,6 +12,9 @@ MATCH_NONE = exact_match()
 MATCH_ANY = ".*"
 ACCOUNTS = (*PROCESSES, addresses.ARCHIVE_READER)
 """Accounts with a broker user, which need a password."""
+OBSERVER_TOPOLOGY = Topology(observers=frozenset({addresses.OBSERVER}))
+"""Belongs to the model of a broker whose services an autoscaler counts."""
+OBSERVER_TAGS = "management"
 
 
 @dataclass(frozen=True, order=True)
@@ -35,9 +38,18 @@ class TopicPermission:
 
 
 def broker_accounts(topology: Topology) -> tuple[str, ...]:
-    """Return the accounts that publish, consume or read a stream, sorted."""
+    """Return the accounts that publish, consume, read a stream or observe the broker, sorted."""
     consumers = {queue.consumer for queue in topology.consumed_queues()}
-    return tuple(sorted({g.account for g in topology.grants} | consumers | {r.account for r in topology.read_grants}))
+    readers = {r.account for r in topology.read_grants}
+    return tuple(sorted({g.account for g in topology.grants} | consumers | readers | topology.observers))
+
+
+def user_tags(topology: Topology) -> Mapping[str, str]:
+    """Return the comma-separated tags of every account's user: none, but for observers."""
+    return {
+        addresses.broker_user(account): OBSERVER_TAGS if account in topology.observers else ""
+        for account in broker_accounts(topology)
+    }
 
 
 def permissions(topology: Topology) -> frozenset[Permission]:

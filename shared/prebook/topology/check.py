@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from prebook.topology.access import Permission, TopicPermission, permissions, topic_permissions
+from prebook.topology.access import Permission, TopicPermission, permissions, topic_permissions, user_tags
 from prebook.topology.values import Arguments, Binding, Exchange, Policy, Queue, Topology
 
 T = TypeVar("T")
@@ -137,11 +137,11 @@ def _overridden_policies(topology: Topology, live: LiveBroker) -> Iterator[Diffe
 
 
 def _tagged_users(topology: Topology, live: LiveBroker) -> Iterator[Difference]:
-    for permission in sorted(permissions(topology)):
-        if tags := live.user_tags.get(permission.user):
-            yield Difference(
-                Drift.DIFFERENT, "user tags", permission.user, f"is {tags}; should be none", DECLARE_REMEDY
-            )
+    for user, expected in user_tags(topology).items():
+        actual = live.user_tags.get(user, expected)
+        if actual != expected:
+            detail = f"is {actual or 'none'}; should be {expected or 'none'}"
+            yield Difference(Drift.DIFFERENT, "user tags", user, detail, DECLARE_REMEDY)
 
 
 def _format_arguments(pairs: Arguments) -> str:

@@ -29,7 +29,7 @@ def router_topology(exchange: str, router: ContentBasedRouter, inlet: Inlet) -> 
     """
     unroutable = addresses.unroutable(exchange)
     topology = _headers_exchange(exchange, inlet, alternate_exchange=unroutable) | Topology(
-        exchanges=frozenset({Exchange(unroutable, internal=True)}),
+        exchanges=frozenset({Exchange(unroutable)}),
         queues=frozenset({Queue(unroutable)}),
         bindings=frozenset({Binding(unroutable, "#", unroutable)}),
     )
@@ -64,7 +64,7 @@ def filter_topology(
 
 def _headers_exchange(exchange: str, inlet: Inlet, *, alternate_exchange: str = "") -> Topology:
     alternate = arguments(alternate_exchange=alternate_exchange) if alternate_exchange else ()
-    router = Exchange(exchange, "headers", arguments=alternate, internal=True)
+    router = Exchange(exchange, "headers", arguments=alternate)
     return Topology(
         exchanges=frozenset({Exchange(inlet.exchange), router}),
         bindings=frozenset({Binding(inlet.exchange, inlet.routing_key, exchange, to_exchange=True)}),

@@ -18,7 +18,7 @@ def partitioned_topology(partitioned_queue: str, partitions: int, consumer: str)
     ``partitioned_queue``: name of the exchange; ``consumer``: service that consumes all ``partitions``. Messages
     without a hash slot go to the first partition.
     """
-    unpartitioned = Exchange(addresses.unpartitioned(partitioned_queue), internal=True)
+    unpartitioned = Exchange(addresses.unpartitioned(partitioned_queue))
     exchange_arguments = arguments(alternate_exchange=unpartitioned.name)
     queues = [
         Queue(
@@ -35,9 +35,7 @@ def partitioned_topology(partitioned_queue: str, partitions: int, consumer: str)
         for number in hash_slots_of(n, partitions)
     )
     return Topology(
-        exchanges=frozenset(
-            {Exchange(partitioned_queue, "headers", arguments=exchange_arguments, internal=True), unpartitioned}
-        ),
+        exchanges=frozenset({Exchange(partitioned_queue, "headers", arguments=exchange_arguments), unpartitioned}),
         queues=frozenset(queues),
         bindings=frozenset({*slots, Binding(unpartitioned.name, "#", queues[0].name)}),
     )

@@ -23,7 +23,11 @@ QUORUM = arguments(x_queue_type="quorum")
 
 @dataclass(frozen=True, order=True)
 class Exchange:
-    """Exchange. ``internal``: only other exchanges may publish to it."""
+    """Exchange. ``internal``: only other exchanges may publish to it.
+
+    No exchange of the model is: the permissions say the same, and RabbitMQ's Messaging Topology Operator cannot declare
+    one. A live broker may have some.
+    """
 
     name: str
     type: str = "topic"
@@ -148,6 +152,8 @@ class Topology:
     grants: frozenset[Grant] = frozenset()
     message_grants: frozenset[MessageGrant] = frozenset()
     read_grants: frozenset[ReadGrant] = frozenset()
+    observers: frozenset[str] = frozenset()
+    """Accounts that read the management API and may use neither exchanges nor queues."""
     arrows: frozenset[Arrow] = frozenset()
 
     def __or__(self, other: Self) -> Self:
