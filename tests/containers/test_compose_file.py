@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import yaml
 
-from prebook.cli.secrets import CONSOLE_UID, SECRETS_GID, generate_secrets
+from prebook.cli.secrets import generate_secrets
+from prebook.devstack.container_users import CONSOLE_UID, SECRETS_GID
 from prebook.devstack.containers import ERLANG_ARGS, POSTGRES_IMAGE, RABBITMQ_IMAGE
 from prebook.flows import CONSOLE, FLOWS, PROCESSES
 from prebook.runtime.settings import ServiceSettings

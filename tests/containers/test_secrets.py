@@ -6,14 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from prebook.cli.secrets import (
-    COMPLETION_FILE,
-    CONSOLE_UID,
-    FIRST_SERVICE_UID,
-    OWNER_ONLY_MODE,
-    generate_secrets,
-    secrets,
-)
+from prebook.cli.secrets import COMPLETION_FILE, OWNER_ONLY_MODE, generate_secrets, secrets
+from prebook.devstack.container_users import CONSOLE_UID
 from prebook.devstack.errors import UserError
 from prebook.devstack.service_environment import generate_passwords
 from prebook.devstack.supervisor.control_api import token_digest
@@ -26,7 +20,7 @@ HOSTS = ("postgres:5432", "rabbitmq:5672")
 
 def test_every_service_gets_its_own_accounts_in_files_that_only_it_can_read() -> None:
     files = generate_secrets(*HOSTS)
-    for uid, service in enumerate(SERVICES, FIRST_SERVICE_UID):
+    for uid, service in enumerate(SERVICES, 10001):
         for file in ("database_url", "amqp_url"):
             text, owner, mode = files[f"{service}/{file}"]
             assert (owner, mode) == (uid, OWNER_ONLY_MODE)
@@ -54,7 +48,7 @@ def test_no_service_can_read_a_control_token_and_each_supervisor_has_its_own() -
     tokens = {service: files[f"{CONSOLE}/{service}_control_token"] for service in PROCESSES}
     assert len({text for text, *_ in tokens.values()}) == len(PROCESSES)
     assert {(owner, mode) for _, owner, mode in tokens.values()} == {(CONSOLE_UID, OWNER_ONLY_MODE)}
-    for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):
+    for uid, service in enumerate(PROCESSES, 10001):
         readable = [text for text, owner, _ in files.values() if owner == uid]
         assert not [text for text in readable for token, *_ in tokens.values() if token in text]
         digest, owner, _ = files[f"{service}/control_token_sha256"]
@@ -100,3 +94,14 @@ def test_overlapping_desks_are_reported_with_the_file_to_correct(
     with pytest.raises(UserError, match="a and b") as raised:
         generate_passwords()
     assert raised.value.remedy == f"correct {couplings}"
+
+
+def test_a_user_without_privileges_keeps_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("only the administrator may give files away")
+
+    monkeypatch.setattr("os.chown", refuse)
+    assert isinstance(CliRunner().invoke(secrets, ["--output-dir", str(tmp_path / "a")]).exception, PermissionError)
+    result = CliRunner().invoke(secrets, ["--output-dir", str(tmp_path / "b"), "--keep-owner"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "b" / COMPLETION_FILE).stat().st_mode & 0o777 == OWNER_ONLY_MODE

@@ -119,7 +119,7 @@ def test_no_exchange_is_internal() -> None:
 
 
 def test_an_observer_may_use_no_queue_and_has_the_tag_of_the_management_api() -> None:
-    """Without a permission of its own, the management API refuses it the virtual host."""
+    """The management API refuses the virtual host to a user without a permission."""
     observed = SUITE | OBSERVER_TOPOLOGY
     user = addresses.broker_user(addresses.OBSERVER)
     assert permissions(observed) - permissions(SUITE) == {Permission(user, "^$", "^$")}

@@ -31,6 +31,7 @@ BUILT_IN_COMMANDS = {
     "secrets": "prebook.cli.secrets:secrets",
     "keys": "prebook.cli.keys:keys",
     "ready": "prebook.cli.ready:ready",
+    "kubernetes": "prebook.cli.kubernetes:kubernetes",
 }
 """Name of each command of this package -> its module and attribute."""
 

@@ -12,27 +12,33 @@ from prebook.runtime.environment import BadSettings
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+AdministratorDatabaseUrl = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^postgresql\+asyncpg://",
+        description="database URL with the right to create schemas and roles",
+        examples=["postgresql+asyncpg://admin:password@host:port/database"],
+    ),
+]
+ManagementUrl = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^https?://",
+        description="base URL of the broker's management API",
+        examples=["http://host:15672"],
+    ),
+]
+ManagementUser = Annotated[str, msgspec.Meta(description="an administrator of the broker")]
+ManagementPassword = Annotated[str, msgspec.Meta(description="the administrator's password")]
+
+
 class AdministratorSettings(msgspec.Struct, frozen=True):
     """Access to database and broker as their administrator. Each field is a variable PREBOOK_<NAME>."""
 
-    database_url: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^postgresql\+asyncpg://",
-            description="database URL with the right to create schemas and roles",
-            examples=["postgresql+asyncpg://admin:password@host:port/database"],
-        ),
-    ]
-    management_url: Annotated[
-        str,
-        msgspec.Meta(
-            pattern="^https?://",
-            description="base URL of the broker's management API",
-            examples=["http://host:15672"],
-        ),
-    ]
-    management_user: Annotated[str, msgspec.Meta(description="an administrator of the broker")]
-    management_password: Annotated[str, msgspec.Meta(description="the administrator's password")]
+    database_url: AdministratorDatabaseUrl
+    management_url: ManagementUrl
+    management_user: ManagementUser
+    management_password: ManagementPassword
 
 
 def read_settings(settings_type: type[T]) -> T:

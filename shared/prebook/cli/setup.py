@@ -5,11 +5,17 @@ from typing import Annotated
 import msgspec
 import rich_click as click
 
-from prebook.cli.settings import AdministratorSettings, read_settings
+from prebook.cli.settings import (
+    AdministratorDatabaseUrl,
+    ManagementPassword,
+    ManagementUrl,
+    ManagementUser,
+    read_settings,
+)
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.errors import UserError
-from prebook.devstack.setup import ROLE_CONNECTIONS, AdminAccess, set_up
+from prebook.devstack.setup import ROLE_CONNECTIONS, AdminAccess, DatabaseAdminAccess, migrate, set_up
 from prebook.devstack.terminal import echo
 from prebook.flows import PROCESSES
 from prebook.postgres.engine import CONNECTIONS_PER_PROCESS
@@ -18,12 +24,14 @@ from prebook.runtime import paths
 EXAMPLES = examples(
     "prebook setup",
     "PREBOOK_ROLE_PASSWORDS_FILE=/run/secrets/roles PREBOOK_MANAGEMENT_URL=http://127.0.0.1:15672 ... prebook setup",
+    "prebook setup --database-only    where RabbitMQ's Messaging Topology Operator declares the topology",
 )
 
 
-class SetupSettings(AdministratorSettings, frozen=True):
-    """Settings of `prebook setup`. Each field is a variable PREBOOK_<NAME>."""
+class DatabaseSetupSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of `prebook setup --database-only`. Each field is a variable PREBOOK_<NAME>."""
 
+    database_url: AdministratorDatabaseUrl
     role_passwords: Annotated[
         str,
         msgspec.Meta(
@@ -41,23 +49,44 @@ class SetupSettings(AdministratorSettings, frozen=True):
     ] = ROLE_CONNECTIONS
 
 
+class SetupSettings(DatabaseSetupSettings, frozen=True, kw_only=True):
+    """Settings of `prebook setup`. Each field is a variable PREBOOK_<NAME>."""
+
+    management_url: ManagementUrl
+    management_user: ManagementUser
+    management_password: ManagementPassword
+
+
 @click.command(epilog=EXAMPLES)
-def setup() -> None:
+@click.option(
+    "--database-only",
+    is_flag=True,
+    help="Leave the broker alone: no access to its management API is needed.",
+)
+def setup(*, database_only: bool) -> None:
     """Bring schemas, roles, users and the broker's topology up to date, then exit. A second run changes nothing.
 
     Settings come from PREBOOK_* variables, or from files that <NAME>_FILE names.
     """
-    settings = read_settings(SetupSettings)
-    access = AdminAccess(
-        database_url=settings.database_url,
-        management_url=settings.management_url,
-        management_user=settings.management_user,
-        management_password=settings.management_password,
+    settings = read_settings(DatabaseSetupSettings if database_only else SetupSettings)
+    database = DatabaseAdminAccess(
+        url=settings.database_url,
         passwords=_parse_passwords(settings.role_passwords),
         role_connections=settings.role_connections,
     )
-    command_line.run_interruptible(set_up(access, paths.home_dir() / "logs", log_to_stderr))
-    echo("set up: schemas, roles, users and topology are up to date")
+    log_dir = paths.home_dir() / "logs"
+    if isinstance(settings, SetupSettings):
+        access = AdminAccess(
+            database=database,
+            management_url=settings.management_url,
+            management_user=settings.management_user,
+            management_password=settings.management_password,
+        )
+        command_line.run_interruptible(set_up(access, log_dir, log_to_stderr))
+        echo("set up: schemas, roles, users and topology are up to date")
+    else:
+        command_line.run_interruptible(migrate(database, log_dir))
+        echo("set up: schemas and roles are up to date; the broker was left alone")
 
 
 def _parse_passwords(text: str) -> dict[str, str]:

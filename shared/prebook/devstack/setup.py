@@ -31,26 +31,32 @@ server's connections, so that no service can keep the others from connecting."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class AdminAccess:
-    """Administrators' access to broker and database, and each service's password for both."""
+class DatabaseAdminAccess:
+    """Administrators' access to the database, and the password of each service's role."""
 
-    database_url: str
-    management_url: str
-    management_user: str
-    management_password: str
+    url: str
     passwords: Mapping[str, str] = field(default_factory=dict)
     role_connections: int = ROLE_CONNECTIONS
     """Maximum number of database connections of each service's role."""
 
 
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AdminAccess:
+    """Administrators' access to broker and database. Roles and broker users of a service share their password."""
+
+    database: DatabaseAdminAccess
+    management_url: str
+    management_user: str
+    management_password: str
+
+
 def admin_access(stack: Stack, passwords: Mapping[str, str]) -> AdminAccess:
     """Return administrators' access to the servers of a stack. ``passwords``: password by service."""
     return AdminAccess(
-        database_url=stack.database.url,
+        database=DatabaseAdminAccess(url=stack.database.url, passwords=passwords),
         management_url=stack.broker.management_url,
         management_user=stack.broker.user,
         management_password=stack.broker.password,
-        passwords=passwords,
     )
 
 
@@ -58,15 +64,17 @@ async def set_up(access: AdminAccess, log_dir: Path, log: Log) -> None:
     """Create missing schemas, roles, users and topology; idempotent. Raises UserError."""
     log("schemas, roles and broker topology: setting up")
     async with first_error_task_group() as both:
-        both.create_task(_migrate(access, log_dir / "migrations.log"))
+        both.create_task(migrate(access.database, log_dir))
         both.create_task(_declare(access))
 
 
-async def _migrate(access: AdminAccess, log_file: Path) -> None:
+async def migrate(database: DatabaseAdminAccess, log_dir: Path) -> None:
+    """Create missing schemas and roles, and bring them up to date; idempotent. Raises UserError."""
+    log_file = log_dir / "migrations.log"
     settings = {
-        "PREBOOK_DATABASE_URL": access.database_url,
-        "PREBOOK_ROLE_PASSWORDS": json.dumps(dict(access.passwords)),
-        "PREBOOK_ROLE_CONNECTIONS": str(access.role_connections),
+        "PREBOOK_DATABASE_URL": database.url,
+        "PREBOOK_ROLE_PASSWORDS": json.dumps(dict(database.passwords)),
+        "PREBOOK_ROLE_CONNECTIONS": str(database.role_connections),
     }
     inherited = {k: v for k, v in os.environ.items() if k.removesuffix("_FILE") not in settings}
     make_private_dir(log_file.parent, None)
@@ -95,7 +103,7 @@ async def _declare(access: AdminAccess) -> None:
             asyncio.timeout(DECLARE_TIMEOUT_S),
             ManagementClient(access.management_url, access.management_user, access.management_password) as broker,
         ):
-            await broker.declare(topology, access.passwords)
+            await broker.declare(topology, access.database.passwords)
     except (BrokerUnreachable, BrokerRefused, TimeoutError) as error:
         raise UserError(
             f"the broker's topology could not be declared: {error or 'no answer in time'}", remedy

@@ -19,6 +19,11 @@ def couplings_file() -> Path:
     return _first_existing(_INSTALLED / "couplings.toml", _CHECKOUT / "deploy" / "couplings.toml")
 
 
+def kubernetes_dir() -> Path:
+    """Folder of the Kubernetes manifests in a checkout; an installed wheel has none."""
+    return _CHECKOUT / "deploy" / "kubernetes"
+
+
 def home_dir() -> Path:
     """Folder of a running suite's state file and logs: $PREBOOK_HOME, or .prebook in the current folder."""
     return Path(os.environ.get("PREBOOK_HOME") or ".prebook").resolve()

@@ -1,0 +1,1 @@
+"""Deployment on Kubernetes: manifests that follow from the model, and the check of all manifests against it."""

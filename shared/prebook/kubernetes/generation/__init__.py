@@ -1,0 +1,1 @@
+"""Manifests that follow from the model, as documents."""
