@@ -44,13 +44,13 @@ def databases() -> Iterator[Databases]:
 
 
 @contextmanager
-def run_suite(home: Path) -> Iterator[Suite]:
-    """Run a suite in ``home``. At its end, its logs are checked.
+def run_suite(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[Suite]:
+    """Run a suite in ``home``, with additional ``settings``. At its end, its logs are checked.
 
     PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; otherwise `prebook up` starts them.
     Back pressure is off, because with the short deadlines of tests it would refuse rides that must survive a fault.
     """
-    with _stack() as stack, start_suite({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
+    with _stack() as stack, start_suite({**stack, "PREBOOK_BACK_PRESSURE": "off", **(settings or {})}, home) as suite:
         yield suite
         logs.verify(suite)
 

@@ -24,6 +24,7 @@ OWN_SUITE_FILES = frozenset(
         "test_key_rotation.py",
         "test_message_fuzz.py",
         "test_replicas.py",
+        "test_tolerant_readers.py",
     }
 )
 """Files in these folders that start their own suites."""

@@ -58,12 +58,12 @@ async def test_a_request_that_always_fails_is_parked_and_replayed(
     async with SuiteWorld(policy=POLICY) as world:
         world.databases["pricing"].tables.state.grant_discount = raises(error)
         response = await world.post_booking(dict.fromkeys(FLOWS, coupling))
-        parked = await _wait_until_parked(world, 1)
+        parked = await wait_until_parked(world, 1)
         booking_id = response.json()["id"]
         del world.databases["pricing"].tables.state.grant_discount
         failed = decode(parked[0])
         failures = world.observer.failed_attempts
-        await _replay(world)
+        await replay_parked(world)
         await wait_until(lambda: failed.id in world.databases["pricing"].tables.inbox)
         ride = await world.wait_until(booking_id, lambda view: view.settled)
 
@@ -84,11 +84,11 @@ async def test_a_reply_that_always_fails_is_parked_and_replayed(
     async with SuiteWorld(policy=POLICY) as world:
         world.databases["booking"].tables.state.lock = raises(error)
         response = await world.post_booking(dict.fromkeys(FLOWS, coupling))
-        parked = await _wait_until_parked(world, 1)
+        parked = await wait_until_parked(world, 1)
         del world.databases["booking"].tables.state.lock
         reply = decode(parked[0])
         failures = world.observer.failed_attempts
-        await _replay(world)
+        await replay_parked(world)
         ride = await world.wait_until_settled(response.json()["id"])
 
     assert failures == [(reply.id, attempt) for attempt in range(1, attempts + 1)]
@@ -122,7 +122,7 @@ async def test_a_request_that_would_expire_before_its_next_attempt_is_parked_wit
     async with SuiteWorld(policy={"max_attempts": 5, "backoff_s": (60.0,)}) as world:
         world.databases["pricing"].tables.state.grant_discount = raises(Defect("no fare"))
         await world.post_booking(dict.fromkeys(FLOWS, coupling))
-        (parked,) = await _wait_until_parked(world, 1)
+        (parked,) = await wait_until_parked(world, 1)
 
     assert (parked.headers["prebook-x-cause"], parked.headers["prebook-attempt"]) == ("expired", "1")
     assert parked.headers["prebook-x-error"] == "Defect: no fare"
@@ -138,21 +138,21 @@ async def test_a_request_that_has_expired_after_a_failure_is_parked_with_its_las
         else:
             async with world.databases["notification"].begin() as work:
                 await work.enqueue([OutboxMessage(failed, LOCAL_ROUTE, failed.conversation_id)])
-        (parked,) = await _wait_until_parked(world, 1)
+        (parked,) = await wait_until_parked(world, 1)
         inbox = world.databases["notification"].tables.inbox
 
     assert (parked.headers["prebook-x-cause"], parked.headers["prebook-x-error"]) == ("expired", "Defect: no driver")
     assert not inbox, "the handler is not called again"
 
 
-async def _wait_until_parked(world: SuiteWorld, count: int) -> list[WireMessage]:
+async def wait_until_parked(world: SuiteWorld, count: int) -> list[WireMessage]:
     """Wait until as many messages are parked, and return them."""
     parked = world.broker.queues[PARKING_QUEUE]
     await wait_until(lambda: len(parked) >= count, timeout_s=10.0)
     return list(parked)
 
 
-async def _replay(world: SuiteWorld) -> None:
+async def replay_parked(world: SuiteWorld) -> None:
     """Return the dead letter to the queue that it failed at, as operations does."""
     ((queue, parked),) = [(key, message) for exchange, key, message in world.broker.published if exchange == PARKING]
     headers = {name: value for name, value in parked.headers.items() if name != "prebook-attempt"}

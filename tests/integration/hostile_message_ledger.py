@@ -7,10 +7,16 @@ from typing import Any
 
 from tests.integration.broker_probe import TOPOLOGY
 from tests.integration.database_probe import DatabaseProbe
+from tests.rabbit.body_defects import MALFORMED_FIELD, UNKNOWN_FIELD
 from tests.rabbit.message_fuzzer import TOKEN, TOKEN_HEADER, HostileMessage
 from tests.rabbit.raw_amqp import Outcome
 
 HANDLED = "handled"
+WRONG_RESULTS: Mapping[str, Collection[str]] = {
+    UNKNOWN_FIELD: {"wrong_schema", "bad_json"},
+    MALFORMED_FIELD: {"wrong_schema"},
+}
+"""Results that a message with a defect must not have: it is handled, or dead-lettered for another reason."""
 Delivery = tuple[str, str]
 """Token of a message, and address of a queue that it reaches."""
 CONSUMERS: Mapping[str, str] = {queue.address: queue.consumer for queue in TOPOLOGY.consumed_queues()}
@@ -127,6 +133,9 @@ class HostileMessageLedger:
         ]
 
     def _close(self, delivery: Delivery, result: str) -> None:
+        message, _ = self._sent[delivery[0]]
+        if result in WRONG_RESULTS.get(message.defect, ()):
+            self.problems.append(f"{message.defect}, to {delivery[1]}: {result}, {message}")
         if self._open.pop(delivery, None) is None:  # a message of the same id was found in the inbox before
             self.settled[HANDLED] -= 1
         self.settled[result] += 1

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from prebook.contracts.events import BookingEnded
 from prebook.contracts.message import Message, Unavailable
 from prebook.flows import EVENT_TYPE_BY_BODY, FLOWS, QUOTE_FARE, EventType, Flow
-from prebook.messaging.codec import BODY_TYPES, MAX_BODY_BYTES, WireMessage, decode, encode, register
+from prebook.messaging.body_codec import BODY_TYPES
+from prebook.messaging.codec import MAX_BODY_BYTES, WireMessage, decode, encode, register
 from prebook.messaging.envelope import MessageKind, message_id, request_key
 from prebook.messaging.errors import Malformed
 from prebook.patterns.trace import trace_id
+from prebook.postgres.message_column import from_column, to_column
+from tests.messaging.additional_fields import add_fields
 from tests.messaging.examples import NOW, request
 
 WIRE = encode(request())
@@ -83,7 +86,12 @@ def test_an_invalid_header_is_malformed_with_its_cause(headers: dict[str, str], 
         (WIRE.body.replace(b"rosa", b"\xed\xa0\x80"), "bad_json"),
         (b"[" * 100_000, "wrong_schema"),
         (b"{}", "wrong_schema"),
-        (b'{"rider_id":"r","notice":"confirmed","text":"t","extra":1}', "wrong_schema"),
+        (b'{"rider_id":"r","notice":"confirmed","text":"t","extra":"\xff"}', "bad_json"),
+        (b'{"rider_id":"r","notice":"confirmed","text":"t","\xed\xa0\x80":1}', "bad_json"),
+        (
+            b'{"rider_id":"r","notice":"confirmed","text":"t","extra":' + b"[" * 60_000 + b"]" * 60_000 + b"}",
+            "bad_json",
+        ),
         (b'{"rider_id":"r","notice":"shouted","text":"t"}', "wrong_schema"),
         (b" " * (MAX_BODY_BYTES + 1), "too_large"),
     ],
@@ -93,6 +101,35 @@ def test_an_invalid_body_is_malformed_with_its_cause(body: bytes, cause: str) ->
         decode(WireMessage(WIRE.headers, body))
 
     assert failure.value.cause == cause
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        add_fields(WIRE.body),
+        b' {"text":"t", "extra":{"rider_id":null},\t"rider_id":"r","notice":"confirmed"}\n',
+        b'{"rider_id":"r","notice":"confirmed","text":"t","\\u0000":"\\ud83d\\ude97"}',
+        b'{"rider_id":"r","notice":"confirmed","text":"t","":1,"__class__":2}',
+    ],
+)
+def test_a_body_with_unknown_fields_is_stored_and_sent_again_with_the_bytes_that_it_was_received_with(
+    body: bytes,
+) -> None:
+    received = decode(WireMessage(WIRE.headers, body))
+    stored = from_column(to_column(received))
+    later = stored.next_attempt().with_reply_to("booking").expiring_by(NOW)
+    again = encode(replace(later, extra={"prebook-x-cause": "attempts_exhausted"}))
+
+    assert (again.body, again.headers["ce-type"]) == (body, WIRE.headers["ce-type"])
+    assert (again.headers["prebook-attempt"], later.body) == ("2", received.body)
+
+
+def test_another_body_is_encoded_anew() -> None:
+    received = decode(WireMessage(WIRE.headers, add_fields(WIRE.body)))
+    refused = Unavailable(reason="refused")
+
+    assert encode(received.with_body(refused)).body == b'{"reason":"refused"}'
+    assert encode(received.reply_with(refused, source="notification", at=NOW)).body == b'{"reason":"refused"}'
 
 
 @pytest.mark.parametrize("traceparent", ["", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "nonsense"])

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 BodyDefect = Callable[[random.Random, bytes], bytes]
+UNKNOWN_FIELD = "body: unknown field"
+MALFORMED_FIELD = "body: malformed unknown field"
 VALUES: Sequence[Any] = (None, True, -1, 0, 2**63, -(2**70), 1.5, "", "\x00", "x" * 5000, [], {}, [[]], {"a": {}})
 NUMBERS = (b"9" * 5000, b"1e999", b"-1e-999", b"NaN", b"-Infinity", b"0x10", b"01", b"1.", b"-", b"1_000", b"9" * 400)
 TEXTS = (
@@ -74,8 +76,39 @@ def _remove_field(source: random.Random, body: bytes) -> bytes:
     return msgspec.json.encode(fields)
 
 
+ADDITIONAL_FIELDS = (
+    b'"":1',
+    b'"__class__":"Message"',
+    b'"' + b"x" * 300 + b'":null',
+    rb'"\u0000":"\u0000"',
+    b'"a":' + b'{"b":' * 200 + b"1" + b"}" * 200,
+    b'"a":"' + b"y" * 60_000 + b'"',
+    b'"a":1,"a":[]',
+    b'"a":-1e-999',
+)
+MALFORMED_FIELDS = (
+    b'"a":"\xff"',
+    b'"\xed\xa0\x80":1',
+    b'"a":"\x01"',
+    rb'"a":"\ud800"',
+    b'"a":tru',
+    b'"a":{"b":1,}',
+)
+
+
 def _add_field(source: random.Random, body: bytes) -> bytes:
-    return msgspec.json.encode({**msgspec.json.decode(body), source.choice(("", "__class__", "x" * 300)): 1})
+    """Add what a newer version of the sender may write: the message is handled as if it were not there."""
+    if body == b"{}":
+        return body
+    field = source.choice(ADDITIONAL_FIELDS)
+    return b"{" + field + b"," + body[1:] if source.random() < 0.5 else body[:-1] + b"," + field + b"}"
+
+
+def _add_malformed_field(source: random.Random, body: bytes) -> bytes:
+    field = source.choice(
+        (b'"a":"\xff"', b'"\xed\xa0\x80":1', b'"a":"\x01"', rb'"a":"\ud800"', b'"a":tru', b'"a":{"b":1,}')
+    )
+    return body[:-1] + (b"," if len(body) > 2 else b"") + field + b"}"
 
 
 def _repeat_field(source: random.Random, body: bytes) -> bytes:
@@ -124,7 +157,8 @@ BODY_DEFECTS: Sequence[tuple[str, BodyDefect]] = (
     ("body: part repeated", _repeat_part),
     ("body: field of another type", _change_field),
     ("body: field missing", _remove_field),
-    ("body: unknown field", _add_field),
+    (UNKNOWN_FIELD, _add_field),
+    (MALFORMED_FIELD, _add_malformed_field),
     ("body: field twice", _repeat_field),
     ("body: odd number", _odd_number),
     ("body: odd text", _odd_text),

@@ -5,7 +5,7 @@ import random
 import msgspec
 import pytest
 
-from prebook.messaging.codec import BODY_TYPES
+from prebook.messaging.body_codec import BODY_TYPES
 from prebook.topology.model import suite_topology
 from tests.rabbit.example_bodies import example_of
 from tests.rabbit.message_fuzzer import DEFECTS, MessageFuzzer

@@ -13,7 +13,8 @@ from prebook.contracts.plan import Coupling
 from prebook.contracts.pricing import FareQuoted
 from prebook.contracts.ride import Money
 from prebook.flows import ALL_FLOWS, FLOWS
-from prebook.messaging.codec import BODY_TYPES, encode
+from prebook.messaging.body_codec import BODY_TYPES
+from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope, MessageKind
 from prebook.topology.asyncapi import asyncapi_document
 from prebook.topology.model import suite_topology

@@ -12,7 +12,7 @@ from prebook.contracts.ride import BookingState, Driver, Money, Passengers, Plac
 RiderId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+(?![\s\S])")]
 
 
-class RideRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RideRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A ride to book.
 
     Every request has one form, so that its spellings are one request under an Idempotency-Key: ``pickup_at`` is UTC.
@@ -29,7 +29,7 @@ class RideRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             msgspec.structs.force_setattr(self, "pickup_at", self.pickup_at.astimezone(UTC))
 
 
-class BookingRequest(RideRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BookingRequest(RideRequest, frozen=True, kw_only=True):
     """Body of ``POST /v1/bookings``. In its one form, a plan without couplings is no plan."""
 
     rider_id: RiderId = ""

@@ -9,7 +9,7 @@ MAX_REFERENCES = 500
 Reference = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]
 
 
-class ExtendBodies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ExtendBodies(msgspec.Struct, frozen=True, kw_only=True):
     """Body of ``POST /checked-bodies/extensions``: the lifetime of these stored bodies begins again."""
 
     references: Annotated[tuple[Reference, ...], msgspec.Meta(max_length=MAX_REFERENCES)]

@@ -67,7 +67,7 @@ class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
     """Pass it as ``after`` to get the next page; null on the last page."""
 
 
-class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """Message body: either ``text``, if the bytes are UTF-8, or ``base64``."""
 
     text: str | None = None
@@ -139,7 +139,7 @@ class FailureGroups(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
 
 
-class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Filter whose given fields must all match. An empty filter matches every message."""
 
     failure_group: PrintableText | None = None
@@ -151,21 +151,21 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     message_id: PrintableText | None = None
 
 
-class DeadLetterSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class DeadLetterSelection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Selection of dead letters: either ``ids``, or those that match ``where`` at the time of the request."""
 
     ids: Annotated[tuple[PositiveId, ...], msgspec.Meta(min_length=1, max_length=5000)] | None = None
     where: DeadLetterFilter | None = None
 
 
-class DiscardRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DiscardRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Request to discard dead letters."""
 
     selection: DeadLetterSelection
     reason: NonEmptyText
 
 
-class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Request to park discarded dead letters again."""
 
     selection: DeadLetterSelection
@@ -177,13 +177,13 @@ class ChangedDeadLetters(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[int, ...]
 
 
-class NoteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NoteRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Request to add a note to a dead letter."""
 
     text: NonEmptyText
 
 
-class EditRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EditRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Request to edit a dead letter.
 
     ``headers`` replace those of the same name; null removes one. Without ``payload`` the body stays.

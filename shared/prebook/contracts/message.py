@@ -3,8 +3,12 @@
 import msgspec
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A message body. Unknown fields are refused; a change of meaning is a new version, not a new field."""
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message body.
+
+    A receiver ignores fields that it does not know; a change of meaning is a new version, not a new field.
+    Source: Fowler, "Tolerant Reader".
+    """
 
 
 class Unavailable(Message, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ class PartnerCondition(StrEnum):
     """Its replies name a version of its format that no translator reads."""
 
 
-class ConditionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ConditionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Request to put a partner into a condition, which ends by itself."""
 
     condition: PartnerCondition

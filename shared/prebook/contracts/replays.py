@@ -42,7 +42,7 @@ class ReplayState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Request to send selected dead letters again."""
 
     selection: DeadLetterSelection

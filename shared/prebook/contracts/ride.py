@@ -18,7 +18,7 @@ Passengers = Annotated[int, msgspec.Meta(ge=1, le=6)]
 RideMinutes = Annotated[int, msgspec.Meta(ge=1, le=24 * 60, description="minutes from pickup to drop-off")]
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Point on the map, in WGS 84 degrees.
 
     Every point has one form, so that equal points compare, price and hash alike: longitude 180 is -180, a pole has
@@ -43,7 +43,7 @@ class VehicleClass(StrEnum):
     XL = "xl"
 
 
-class Money(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Money(msgspec.Struct, frozen=True, kw_only=True):
     """Amount in integer cents of a currency."""
 
     cents: Cents

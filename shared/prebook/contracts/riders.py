@@ -16,7 +16,7 @@ class RiderTier(StrEnum):
     GOLD = "gold"
 
 
-class RiderProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RiderProfile(msgspec.Struct, frozen=True, kw_only=True):
     """Body of ``GET`` and ``PUT /v1/riders/{rider_id}/profile``. A rider without a stored profile has the defaults."""
 
     tier: RiderTier = RiderTier.STANDARD

@@ -11,7 +11,7 @@ MAX_ROUTE_BYTES = 256 * 1024
 MIN_POINTS = 2
 
 
-class RouteGeometry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RouteGeometry(msgspec.Struct, frozen=True, kw_only=True):
     """Line from pickup to drop-off. Source: RFC 7946 (GeoJSON), LineString."""
 
     type: Literal["LineString"]

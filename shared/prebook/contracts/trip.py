@@ -55,7 +55,7 @@ class TripStateChange(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class LegOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LegOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """Outcome of one leg of a trip."""
 
     state: BookingState

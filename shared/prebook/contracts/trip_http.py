@@ -35,7 +35,7 @@ DeadlineS = Annotated[
 ]
 
 
-class TripRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TripRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Body of ``POST /v1/trips``."""
 
     rider_id: RiderId = ""

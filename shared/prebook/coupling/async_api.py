@@ -20,7 +20,7 @@ CALL_TIMEOUT_S = 3.0
 JSON = {"content-type": "application/json"}
 
 
-class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Callback(msgspec.Struct, frozen=True):
     """Body of a callback: the headers and the body of the reply."""
 
     headers: dict[str, str]

@@ -1,6 +1,5 @@
 """Strict request bodies: no coercion, no unknown fields, and errors with a JSON pointer to the field."""
 
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,6 +8,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from prebook.http.problems import Problem, decode_problem
+from prebook.http.strict_json import decode_strictly, shape_of_struct, structs_in
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -19,8 +19,8 @@ class StrictBody(MsgspecDTO[T]):
     def decode_bytes(self, value: bytes) -> Any:
         """Decode a JSON body. Raises Problem: 400 for malformed JSON, 422 for JSON of the wrong shape."""
         try:
-            return msgspec.json.decode(value, type=self.model_type)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return decode_strictly(value, self.model_type)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise decode_problem(error) from None
 
     @classmethod
@@ -30,9 +30,9 @@ class StrictBody(MsgspecDTO[T]):
         handler_id: str,  # noqa: ARG003 - Litestar's signature
         schema_creator: Any,
     ) -> Reference | Schema:
-        """Return the schema of the struct, with ``additionalProperties: false`` where unknown fields are refused."""
+        """Return the schema of the struct, with ``additionalProperties: false`` because unknown fields are refused."""
         schema: Reference | Schema = schema_creator.for_field_definition(field_definition)
-        for struct in _strict_structs(cls.model_type):
+        for struct in structs_in(shape_of_struct(cls.model_type)):
             field = FieldDefinition.from_annotation(struct)
             schema_creator.schema_registry.get_schema_for_field_definition(field).additional_properties = False
         return schema
@@ -51,14 +51,3 @@ def require_json(content_type: str) -> None:
     """Raise Problem (415) unless ``Content-Type`` is JSON."""
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported_media_type", "send the body as application/json")
-
-
-def _strict_structs(struct: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
-    info = msgspec.inspect.type_info(struct)
-    if not isinstance(info, msgspec.inspect.StructType):
-        return
-    if info.forbid_unknown_fields:
-        yield info.cls
-    for field in info.fields:
-        if isinstance(field.type, msgspec.inspect.StructType):
-            yield from _strict_structs(field.type.cls)

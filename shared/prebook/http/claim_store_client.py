@@ -8,8 +8,9 @@ from prebook.contracts.message import Message
 from prebook.coupling.http_errors import error_from_response
 from prebook.coupling.ports import HttpClient, HttpResponse
 from prebook.http.claim_store import NO_CHECKED_BODY
+from prebook.messaging.body_codec import decode_body
 from prebook.messaging.claim_checks import CORRUPTED_CAUSE, MISSING_CAUSE, RedeemClaim, sender_of
-from prebook.messaging.codec import CHECKED_BODIES_PATH, decode_body
+from prebook.messaging.codec import CHECKED_BODIES_PATH
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import ClaimLost, ClaimStoreAway, Unreachable
 from prebook.patterns.claim_check import ClaimCheck

@@ -4,7 +4,7 @@ Source: EIP, Claim Check. The building block without messages is ``patterns.clai
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from prebook.contracts.message import Message
@@ -43,7 +43,7 @@ class ClaimCheckPolicy:
             return envelope, None
         check = check_in(envelope.id, encode(envelope).headers[TYPE_HEADER], body)
         stored = CheckedBody(check.reference, envelope.id, envelope.kind, envelope.flow, body, self.lifetime)
-        return replace(envelope, body=check), stored
+        return envelope.with_body(check), stored
 
 
 async def redeem_nothing(envelope: Envelope) -> Message:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import msgspec
-
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Plan
 from prebook.flows import ALL_FLOWS, EVENT_TYPE_BY_BODY, EVENT_TYPES, FLOWS, EventType, Flow
-from prebook.messaging.envelope import Envelope, MessageKind, has_derived_id
+from prebook.messaging.body_codec import BODY_TYPES, ce_type, decode_body, encode_body, register_body, unknown_type
+from prebook.messaging.envelope import EncodedBody, Envelope, MessageKind, has_derived_id
 from prebook.messaging.errors import Malformed
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
@@ -63,18 +62,8 @@ class WireMessage:
     body: bytes
 
 
-def ce_type(body: type[Message]) -> str:
-    """CloudEvents type of a body: ``FareQuoted`` has ``prebook.fare_quoted.v1``."""
-    return f"prebook.{re.sub(r'(?<!^)(?=[A-Z])', '_', body.__name__).lower()}.v1"
-
-
-BODY_TYPES: dict[str, type[Message]] = {}
-"""Body class by CloudEvents type."""
 EXPECTED_BODY_TYPES: dict[tuple[MessageKind, str], frozenset[type[Message]]] = {}
 """Body classes that a message may have, by message kind and flow (or event name)."""
-_TYPES: dict[type[Message], str] = {}
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {}
-_ENCODER = msgspec.json.Encoder()
 
 
 def register(entry: Flow[Any, Any] | EventType[Any]) -> None:
@@ -95,9 +84,8 @@ def register(entry: Flow[Any, Any] | EventType[Any]) -> None:
     else:
         EVENT_TYPE_BY_BODY[entry.body_type] = entry
     EXPECTED_BODY_TYPES.update(expected)
-    BODY_TYPES.update(body_types)
-    _TYPES.update({body: name for name, body in body_types.items()})
-    _DECODERS.update({name: msgspec.json.Decoder(body) for name, body in body_types.items()})
+    for body in body_types.values():
+        register_body(body)
 
 
 def _is_taken(entry: Flow[Any, Any] | EventType[Any]) -> bool:
@@ -134,10 +122,11 @@ def encode(envelope: Envelope) -> WireMessage:
 def _encode(envelope: Envelope) -> WireMessage:
     body = envelope.body
     check = body if isinstance(body, ClaimCheck) else None
+    encoded = envelope.encoded_body or (EncodedBody(check.type, b"") if check else encode_body(body))
     headers = {
         SPEC_VERSION_HEADER: "1.0",
         MESSAGE_ID_HEADER: envelope.id,
-        TYPE_HEADER: check.type if check else _TYPES[type(body)],
+        TYPE_HEADER: encoded.type,
         SOURCE_HEADER: f"/prebook/{envelope.source}",
         CONVERSATION_ID_HEADER: envelope.conversation_id,
         TIME_HEADER: envelope.time.isoformat(),
@@ -152,7 +141,7 @@ def _encode(envelope: Envelope) -> WireMessage:
         **(_check_headers(check) if check else {}),
         **envelope.extra,
     }
-    return WireMessage(headers, b"" if check else _ENCODER.encode(body))
+    return WireMessage(headers, encoded.data)
 
 
 def _check_headers(check: ClaimCheck) -> dict[str, str]:
@@ -202,6 +191,7 @@ def decode_stored(message: WireMessage) -> Envelope:
         kind=kind,
         flow=flow,
         body=body,
+        encoded_body=EncodedBody(type_, message.body),
         source=_require(headers, SOURCE_HEADER).rpartition("/")[2],
         conversation_id=_require_safe_id(headers, CONVERSATION_ID_HEADER),
         time=_time(headers, TIME_HEADER),
@@ -270,23 +260,9 @@ def _attempt(headers: Mapping[str, str]) -> int:
     return max(1, int(text))
 
 
-def decode_body(type_: str, body: bytes) -> Message:
-    """Decode the body of a message. ``type_``: its CloudEvents type. Raises Malformed."""
-    decoder = _DECODERS.get(type_)
-    if decoder is None:
-        raise _unknown_type(type_)
-    try:
-        return cast("Message", decoder.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        cause = "wrong_schema" if isinstance(error, msgspec.ValidationError) else "bad_json"
-        raise Malformed(cause, f"{type_}: {error}") from None
-    except RecursionError:
-        raise Malformed("bad_json", f"{type_}: nested too deeply") from None
-
-
 def _claim_check(type_: str, headers: Mapping[str, str]) -> ClaimCheck:
     if type_ not in BODY_TYPES:
-        raise _unknown_type(type_)
+        raise unknown_type(type_)
     path, _, reference = headers[DATA_REFERENCE_HEADER].rpartition("/")
     size = headers.get(BODY_BYTES_HEADER, "")
     digest = headers.get(BODY_DIGEST_HEADER, "")
@@ -296,7 +272,3 @@ def _claim_check(type_: str, headers: Mapping[str, str]) -> ClaimCheck:
     if not is_size or not REFERENCE_PATTERN.match(digest):
         raise Malformed("bad_header", f"{BODY_BYTES_HEADER} and {BODY_DIGEST_HEADER} must be a size and a SHA-256")
     return ClaimCheck(type=type_, reference=reference, size_bytes=int(size), sha256=digest)
-
-
-def _unknown_type(type_: str) -> Malformed:
-    return Malformed("unknown_type", f"{type_} is not a message type of this version")

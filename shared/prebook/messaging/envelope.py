@@ -21,6 +21,15 @@ class MessageKind(StrEnum):
     EVENT = "event"
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedBody:
+    """Body of a message as a transport carries it."""
+
+    type: str
+    """CloudEvents type, which ends in the version."""
+    data: bytes
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Envelope:
     """One message with what identifies, routes, expires and traces it."""
@@ -49,6 +58,9 @@ class Envelope:
     """Position in a trace. Source: W3C Trace Context."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Extension headers, carried along unread."""
+    encoded_body: EncodedBody | None = field(default=None, compare=False, repr=False)
+    """Body as it was received: it is stored and sent again with these bytes, unknown fields included. None: the codec
+    encodes ``body``."""
     encoded: Any = field(init=False, default=None, compare=False, repr=False)
     """Wire form, cached by the codec. ``replace`` makes a copy without it."""
 
@@ -63,9 +75,12 @@ class Envelope:
         Its id is derived from the request's, so that only the first of several replies takes effect. Attempt and
         extension headers of the request are not copied.
         """
-        return replace(
-            self, kind=MessageKind.REPLY, id=reply_id(self.id), body=body, source=source, time=at, attempt=1, extra={}
-        )
+        reply = self.with_body(body)
+        return replace(reply, kind=MessageKind.REPLY, id=reply_id(self.id), source=source, time=at, attempt=1, extra={})
+
+    def with_body(self, body: Message) -> Self:
+        """Return a copy with another body, which is encoded anew."""
+        return replace(self, body=body, encoded_body=None)
 
     def with_reply_to(self, address: str) -> Self:
         """Return a copy with this return address."""

@@ -11,7 +11,8 @@ from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import VehicleClass
 from prebook.flows import EVENT_TYPES, FLOWS, SERVICES
 from prebook.messaging import addresses
-from prebook.messaging.codec import BODY_TYPES, SAFE_ID, ce_type
+from prebook.messaging.body_codec import BODY_TYPES, ce_type
+from prebook.messaging.codec import SAFE_ID
 from prebook.messaging.envelope import MessageKind
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
