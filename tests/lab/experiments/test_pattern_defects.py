@@ -33,6 +33,7 @@ from prebook.lab.experiments.patterns.size import NO_DUPLICATE, NO_LOSS
 from prebook.lab.experiments.pipes import pipes_and_filters, push_rate
 from prebook.lab.experiments.registry import EXPERIMENTS
 from prebook.lab.experiments.result import ExperimentResult, ExperimentStatus
+from prebook.lab.experiments.retries.retry_schedule import EXACT_LAW, RETRY_SCHEDULE
 from prebook.lab.experiments.runner import PlannedRun, run_planned
 from prebook.lab.experiments.scatter_gather.laws import REPLIES
 from prebook.lab.experiments.scatter_gather.registration import SCATTER_GATHER
@@ -71,6 +72,7 @@ SEEDED_RUNS = (
     SeededRun(CLAIM_CHECK, SeededDefect.LOSE, RECEIVED),
     SeededRun(SCATTER_GATHER, SeededDefect.LOSE, REPLIES),
     SeededRun(NORMALIZER, SeededDefect.LOSE, PARKED),
+    SeededRun(RETRY_SCHEDULE, SeededDefect.LOSE, EXACT_LAW),
 )
 
 

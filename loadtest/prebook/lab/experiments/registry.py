@@ -24,6 +24,8 @@ from prebook.lab.experiments.patterns.wire_tap import WIRE_TAP
 from prebook.lab.experiments.pipes.pipes_and_filters import PIPES_AND_FILTERS
 from prebook.lab.experiments.pipes.push_rate import PUSH_RATE
 from prebook.lab.experiments.poison.registration import POISON
+from prebook.lab.experiments.retries.retry_schedule import RETRY_SCHEDULE
+from prebook.lab.experiments.retries.retry_storm import RETRY_STORM
 from prebook.lab.experiments.scatter_gather.registration import SCATTER_GATHER
 from prebook.lab.experiments.trips.registration import TRIPS
 
@@ -50,6 +52,8 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     EXACTLY_ONCE,
     OUTBOX_RETENTION,
     POISON,
+    RETRY_SCHEDULE,
+    RETRY_STORM,
     CRASH_POINTS,
 )
 

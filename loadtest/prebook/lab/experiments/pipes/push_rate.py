@@ -25,9 +25,10 @@ from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, PatternSite
 from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS
 from prebook.lab.experiments.pipes import worker
 from prebook.lab.experiments.pipes.ends import PipeEnds
-from prebook.lab.experiments.pipes.samples import MAX_LAG_S, batch_times_s, read_samples
+from prebook.lab.experiments.pipes.samples import batch_times_s, read_samples
 from prebook.lab.experiments.pipes.target import RecordingTarget
 from prebook.lab.experiments.pipes.worker import PUSH, PipeWorkerSpec
+from prebook.lab.experiments.timer_lag import lag_doubt
 from prebook.messaging import addresses
 from prebook.patterns.pipe import Pipe, PipeStage
 from prebook.topology.model import union
@@ -90,11 +91,9 @@ class PhaseRate:
         """Return the reason why the rate says nothing about the limit; empty if it says something."""
         if self.longest_gap_s > BURST_S:
             return f"the machine was too busy: {self.longest_gap_s:.2f} s without a push"
-        if self.lag_s > MAX_LAG_S:
-            return f"the machine was too busy: timers were {1000 * self.lag_s:.1f} ms late"
         if self.capacity_per_s < MIN_CAPACITY_SHARE * rate_per_s:
             return f"the machine was too busy: it could push {self.capacity_per_s:.0f}/s"
-        return ""
+        return lag_doubt(self.lag_s)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import msgspec
 
+from prebook.lab.experiments.timer_lag import lag_doubt
 from prebook.patterns.pipe import Pipe, PipeStage
 
 STEADY_SHARE = (0.1, 0.9)
 """Part of a run that is measured, by the share of settled items: without its start and its end."""
-MAX_LAG_S = 0.005
-"""Mean lag of the timers of the pipe's process, in seconds, above which a time says nothing about the pipe."""
 
 
 class PipeSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +69,7 @@ def pace_of(pipe: Pipe, samples: Sequence[PipeSample], items: int) -> PipePace:
         capacity_per_s=slowest.capacity_per_s(times_s[slowest.name]),
         waiting_before=_mean_waiting(steady, [stage for stage in pipe.stages if stage.name not in behind]),
         waiting_behind=_mean_waiting(steady, pipe.behind(slowest)),
-        doubt=f"the machine was too busy: timers were {1000 * lag_s:.1f} ms late" if lag_s > MAX_LAG_S else "",
+        doubt=lag_doubt(lag_s),
     )
 
 
