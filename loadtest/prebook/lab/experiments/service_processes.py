@@ -4,6 +4,7 @@ An experiment that needs a few services starts only those, within seconds: a sui
 database and six services.
 """
 
+import re
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,8 +20,10 @@ from prebook.flows import CONSOLE
 from prebook.lab.experiments.testbed import RETRY_HINT, ExperimentTestbed
 from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.suite_client.settings import SuiteAddresses
+from prebook.runtime import paths
 
 READY_TIMEOUT_S = 120.0
+BACKOFF = re.compile(r"^backoff_s = \[([\d.]+).*\]$", re.MULTILINE)
 NO_SETTINGS: Mapping[str, str] = {}
 
 
@@ -68,3 +71,13 @@ class ServiceProcesses:
             return process.state is ProcessState.RUNNING
 
         await wait_until(is_ready, READY_TIMEOUT_S, subject=service, remedy=RETRY_HINT)
+
+
+def shorten_retries(testbed: ExperimentTestbed) -> dict[str, str]:
+    """Return settings by which all retries come after the shortest delay of their flow, which the broker has.
+
+    The number of attempts is that of the suite, and a message is parked after a second instead of 17.
+    """
+    file = testbed.context.work_dir / "couplings.toml"
+    file.write_text(BACKOFF.sub(r"backoff_s = [\1]", paths.couplings_file().read_text()))
+    return {"PREBOOK_COUPLINGS": str(file)}

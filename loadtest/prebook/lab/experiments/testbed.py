@@ -25,6 +25,8 @@ from prebook.topology.values import Topology
 CAMPAIGN_TABLE = "pricing.campaign"
 """The only table of a service with a row that the schema puts there."""
 SELECT_TABLES = "SELECT schemaname || '.' || tablename AS name FROM pg_tables WHERE schemaname = ANY($1::text[])"
+SELECT_FUNCTIONS = """
+    SELECT oid::regprocedure::text AS name FROM pg_proc WHERE pronamespace::regnamespace::text = ANY($1::text[])"""
 RETRY_HINT = "this run is inconclusive; try again while the machine is less busy"
 
 
@@ -53,13 +55,15 @@ class ExperimentTestbed:
         Raises:
             UserError: The broker refused, or could not be reached.
         """
-        tables = await self._list_tables()
+        tables = await self._list(SELECT_TABLES)
+        functions = await self._list(SELECT_FUNCTIONS)
         try:
             await self._declare(topology)
             yield
         finally:
             await self._delete_queues(topology)
-            await self._drop_tables(tables)
+            await self._drop("FUNCTION", await self._list(SELECT_FUNCTIONS) - functions)
+            await self._drop("TABLE", await self._list(SELECT_TABLES) - tables)
             await self.empty_tables()
 
     async def _declare(self, topology: Topology) -> None:
@@ -83,19 +87,19 @@ class ExperimentTestbed:
                 if ("x-queue-type", "stream") not in queue.arguments:
                     await (await channel.get_queue(queue.name, ensure=False)).purge()
 
-    async def _list_tables(self) -> frozenset[str]:
+    async def _list(self, statement: str) -> frozenset[str]:
         async with connect_as_admin(self.context.database_url) as database:
-            return frozenset(row["name"] for row in await database.fetch(SELECT_TABLES, list(PROCESSES)))
+            return frozenset(row["name"] for row in await database.fetch(statement, list(PROCESSES)))
 
-    async def _drop_tables(self, kept_tables: frozenset[str]) -> None:
-        own = await self._list_tables() - kept_tables
+    async def _drop(self, kind: str, names: frozenset[str]) -> None:
+        """Drop what an experiment has created, with the triggers that call its functions."""
         async with connect_as_admin(self.context.database_url) as database:
-            for table in own:
-                await database.execute(f"DROP TABLE {table} CASCADE")
+            for name in names:
+                await database.execute(f"DROP {kind} {name} CASCADE")
 
     async def empty_tables(self) -> None:
         """Delete all messages and rides from the tables of the services."""
-        tables = await self._list_tables() - {CAMPAIGN_TABLE}
+        tables = await self._list(SELECT_TABLES) - {CAMPAIGN_TABLE}
         async with connect_as_admin(self.context.database_url) as database:
             await database.execute(f"TRUNCATE {', '.join(sorted(tables))} CASCADE")
 

@@ -1,4 +1,4 @@
-"""Access to the claim store of booking in a suite of the lab: counts, faults, and time that has passed."""
+"""Access to the claim store of booking: counts, faults, and time that has passed."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -8,9 +8,10 @@ import asyncpg
 from prebook.flows import ROUTE_PLANNED
 from prebook.lab.bench.testbed import wait_until
 from prebook.messaging.envelope import message_id
+from prebook.postgres.claim_store import PURGE_EXPIRED_BODIES
+from prebook.postgres.engine import create_engine
+from prebook.postgres.purge import Purger
 
-COLLECTION_TIMEOUT_S = 120.0
-"""Seconds within which the retention loop, which runs every 10 s, must have deleted what has expired."""
 EXTENSION_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.2
 STALE = timedelta(seconds=1)
@@ -24,7 +25,7 @@ SHORTEN_LIFETIMES = """
     CREATE FUNCTION booking.lab_shorten() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         NEW.expires_at = NEW.stored_at + make_interval(secs => {seconds}); RETURN NEW; END $$;
     CREATE TRIGGER lab_shorten BEFORE INSERT OR UPDATE ON booking.checked_body FOR EACH ROW
-        EXECUTE FUNCTION booking.lab_shorten()"""
+        WHEN (NEW.message_id = ANY ('{{{ids}}}')) EXECUTE FUNCTION booking.lab_shorten()"""
 REFUSE_ROUTES = """
     CREATE FUNCTION fleets.lab_refuse() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'this route always fails'; END $$;
@@ -32,9 +33,6 @@ REFUSE_ROUTES = """
         WHEN (NEW.booking_id = ANY ('{{{ids}}}')) EXECUTE FUNCTION fleets.lab_refuse()"""
 ACCEPT_ROUTES = "DROP FUNCTION fleets.lab_refuse CASCADE"
 AGE = "UPDATE booking.checked_body SET stored_at = stored_at - $1::interval, expires_at = expires_at - $1::interval"
-INSERT_CANARY = """
-    INSERT INTO booking.checked_body (id, message_id, kind, flow, body, stored_at, expires_at)
-    VALUES ('canary', 'canary', 'event', 'canary', '', now() - interval '100 years', now() - interval '99 years')"""
 LIFETIME_S = "SELECT extract(epoch FROM max(expires_at - stored_at))::float FROM booking.checked_body"
 SECONDS_LEFT = """
     SELECT extract(epoch FROM expires_at - now())::float FROM booking.checked_body WHERE message_id = $1"""
@@ -54,25 +52,27 @@ COUNT_KEPT = """
     FROM (SELECT EXISTS (
             SELECT FROM operations.dead_letter d WHERE d.message_id = b.message_id AND d.state <> 'resolved')
         OR EXISTS (SELECT FROM booking.outbox o WHERE o.message_id = b.message_id AND o.state = 'waiting')
-        AS is_referred_to FROM booking.checked_body b) AS bodies"""
+        AS is_referred_to FROM booking.checked_body b WHERE b.message_id = ANY($1)) AS bodies"""
 LIST_PARKED = """
     SELECT id, message_id FROM operations.dead_letter
     WHERE conversation_id = ANY($1) AND flow = 'route_planned' AND state = 'parked' ORDER BY id"""
 
 
 class ClaimStoreProbe:
-    """Reads and changes the tables of a suite on an administrator's connection."""
+    """Reads and changes the tables on an administrator's connection. ``booking_url``: booking's own database URL."""
 
-    def __init__(self, database: asyncpg.Connection) -> None:
+    def __init__(self, database: asyncpg.Connection, booking_url: str) -> None:
         self.database = database
+        self._booking_url = booking_url
 
     async def record_deletions(self) -> None:
         """Keep a record of each body that is deleted from now on."""
         await self.database.execute(RECORD_DELETIONS)
 
-    async def shorten_lifetimes(self, lifetime: timedelta) -> None:
-        """Let each body expire so long after it was stored, whoever extends it: the wrong way."""
-        await self.database.execute(SHORTEN_LIFETIMES.format(seconds=lifetime.total_seconds()))
+    async def shorten_lifetimes(self, booking_ids: Collection[str], lifetime: timedelta) -> None:
+        """Let the bodies of these bookings expire so long after they were stored, whoever extends them."""
+        ids = ",".join(message_ids(booking_ids))
+        await self.database.execute(SHORTEN_LIFETIMES.format(seconds=lifetime.total_seconds(), ids=ids))
 
     async def refuse_routes(self, booking_ids: Collection[str]) -> None:
         """Let fleets fail at the routes of these bookings, until ``accept_routes``."""
@@ -99,14 +99,13 @@ class ClaimStoreProbe:
 
         await wait_until(is_extended, EXTENSION_TIMEOUT_S, POLL_INTERVAL_S)
 
-    async def wait_for_collection(self) -> None:
-        """Wait until the retention loop has run: it deletes a body that expired first of all. Raises TimeoutError."""
-        await self.database.execute(INSERT_CANARY)
-
-        async def is_collected() -> bool:
-            return not await self.database.fetchval("SELECT count(*) FROM booking.checked_body WHERE id = 'canary'")
-
-        await wait_until(is_collected, COLLECTION_TIMEOUT_S, POLL_INTERVAL_S)
+    async def collect(self) -> None:
+        """Delete what has expired by the rule of booking's retention loop, which runs every 10 s by itself."""
+        engine = create_engine(ROUTE_PLANNED.publisher, self._booking_url)
+        try:
+            await Purger(engine, [PURGE_EXPIRED_BODIES]).purge_due()
+        finally:
+            await engine.dispose()
 
     async def delete_body(self, message_id: str) -> None:
         """Delete the body of a message."""
@@ -121,15 +120,19 @@ class ClaimStoreProbe:
 
         The fields are those of ``BodiesSeen``.
         """
-        ids = [message_id(booking_id, ROUTE_PLANNED.name, "1") for booking_id in booking_ids]
-        (bodies,) = await self.database.fetch(COUNT_BODIES, ids)
+        (bodies,) = await self.database.fetch(COUNT_BODIES, message_ids(booking_ids))
         return {"checked": await self.database.fetchval(COUNT_CHECKED, booking_ids), **bodies}
 
-    async def count_kept(self) -> dict[str, int]:
+    async def count_kept(self, booking_ids: Collection[str]) -> dict[str, int]:
         """Return how many bodies are stored for dead letters and unsent messages, and how many for nothing."""
-        (bodies,) = await self.database.fetch(COUNT_KEPT)
+        (bodies,) = await self.database.fetch(COUNT_KEPT, message_ids(booking_ids))
         return dict(bodies)
 
     async def list_parked(self, booking_ids: Collection[str]) -> list[tuple[int, str]]:
         """Return id and message id of the dead letters about routes of these bookings."""
         return [(row["id"], row["message_id"]) for row in await self.database.fetch(LIST_PARKED, booking_ids)]
+
+
+def message_ids(booking_ids: Collection[str]) -> list[str]:
+    """Return the ids of the messages about the first routes of these bookings."""
+    return [message_id(booking_id, ROUTE_PLANNED.name, "1") for booking_id in booking_ids]

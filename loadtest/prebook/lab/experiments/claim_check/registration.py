@@ -1,23 +1,19 @@
 """Registration of the experiment: routes with claim checks, parked and replayed, while processes are killed."""
 
 import secrets
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import aiohttp
 import msgspec
 import rich_click as click
 
 from prebook.asyncio_tools import first_error_task_group
 from prebook.contracts.dead_letters import DeadLetterSelection
 from prebook.contracts.replays import ReplayRequest, ReplayView
-from prebook.devstack.servers import Log
+from prebook.devstack.supervisor.contract import NotRunning
 from prebook.flows import OPERATIONS, ROUTE_PLANNED
-from prebook.lab.bench.suite import BenchSuite, start_suite
 from prebook.lab.bench.testbed import wait_until
 from prebook.lab.experiments.claim_check.broker_bytes import count_bytes
 from prebook.lab.experiments.claim_check.claim_store_probe import ClaimStoreProbe
@@ -43,6 +39,8 @@ from prebook.lab.experiments.experiment import (
     SizeOption,
 )
 from prebook.lab.experiments.patterns.receiver import SeededDefect
+from prebook.lab.experiments.service_processes import ServiceProcesses, shorten_retries
+from prebook.lab.experiments.testbed import connect_as_admin
 from prebook.lab.load.rides import campaign_week, nth_ride
 from prebook.runtime.retention import INBOX_DEDUP_S
 
@@ -50,73 +48,78 @@ MESSAGE_TTL = timedelta(seconds=INBOX_DEDUP_S)
 """How long a message without an expiry may wait for its receiver."""
 MARGIN = timedelta(minutes=2)
 """What is left of a lifetime before an extension is awaited; far longer than the interval of extensions here."""
-EXTENSION_ENV = {"PREBOOK_CLAIM_CHECK_EXTENSION_S": "1"}
+EXTENSION = {"PREBOOK_CLAIM_CHECK_EXTENSION_S": "1"}
 REST_TIMEOUT_S = 180.0
 RESTART_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.3
-VICTIMS = (ROUTE_PLANNED.publisher, *sorted(ROUTE_PLANNED.subscribers))
+SENDER = ROUTE_PLANNED.publisher
+VICTIMS = (SENDER, *sorted(ROUTE_PLANNED.subscribers))
 """Sender and receiver, killed in turn."""
 PARKED_SHARE = 4
 """One message in so many is parked before it is replayed."""
 
 
 class ClaimCheckSize(Size, frozen=True, kw_only=True):
-    """Size of the experiment: number of rides, kills while their routes are planned, and a defect to seed."""
+    """Size of the experiment: rides of each arrangement, kills while routes are planned, and a defect to seed."""
 
-    rides: int = 200
+    rides: int = 100
     kills: int = 8
     defect: SeededDefect = SeededDefect.NONE
 
 
 @dataclass(frozen=True)
 class ClaimCheckRun:
-    """A running suite, its claim store, the size and seed, and the line of progress."""
+    """Sender, receiver and operations, the sender's claim store, the size, and the run."""
 
-    suite: BenchSuite
+    services: ServiceProcesses
     probe: ClaimStoreProbe
     size: ClaimCheckSize
-    seed: int
-    log: Log
+    run: ExperimentRun
 
-    async def observe(self, arrangement: str) -> BodiesSeen:
-        """Plan routes, park some of their messages, let time pass, replay them, and count."""
-        planned = await self._plan(arrangement)
-        parked = await self.probe.list_parked(planned)
+    async def observe(self) -> dict[str, BodiesSeen]:
+        """Plan routes, park some of their messages, let time pass, replay them, and count, for both arrangements."""
+        planned = await self._plan()
+        parked = {name: await self.probe.list_parked(ids) for name, ids in planned.items()}
         lifetime = await self.probe.read_lifetime()
-        if self.size.defect is SeededDefect.LOSE and arrangement == COMPUTED:
-            await self.probe.delete_body(parked[0][1])
-        self.log(f"{arrangement}: {len(parked)} of {len(planned)} parked; {MESSAGE_TTL} pass")
+        *_, (last_id, last_message) = parked[COMPUTED]
+        if self.size.defect is SeededDefect.LOSE:
+            await self.probe.delete_body(parked[COMPUTED][0][1])
+        self.run.log(f"routes planned: {sum(map(len, planned.values()))}; {MESSAGE_TTL} pass")
         await self.probe.age(MESSAGE_TTL)
-        await self.probe.wait_for_collection()
+        await self.probe.collect()
         await self.probe.accept_routes()
-        await self._replay([dead_letter_id for dead_letter_id, _ in parked[:-1]])
-        last_id, last_message = parked[-1]
-        self.log(f"{arrangement}: a further {2 * lifetime} pass")
+        await self._replay([letter for own in parked.values() for letter, _ in own if letter != last_id])
+        self.run.log(f"a further {2 * lifetime} pass")
         for _ in range(2):
             await self.probe.wait_for_extension(last_message, lifetime)
             await self.probe.age(lifetime - MARGIN)
         await self.probe.wait_for_extension(last_message, lifetime)
-        await self.probe.wait_for_collection()
-        kept = await self.probe.count_kept()
+        await self.probe.collect()
+        kept = {name: await self.probe.count_kept(ids) for name, ids in planned.items()}
         await self._replay([last_id])
-        return BodiesSeen(
-            planned=len(planned),
-            parked=len(parked),
-            received=await self.probe.count_routes(planned),
-            **await self.probe.count_bodies(planned),
-            **kept,
-        )
+        return {
+            name: BodiesSeen(
+                planned=len(ids),
+                parked=len(parked[name]),
+                received=await self.probe.count_routes(ids),
+                **await self.probe.count_bodies(ids),
+                **kept[name],
+            )
+            for name, ids in planned.items()
+        }
 
-    async def _plan(self, arrangement: str) -> list[str]:
-        """Return the bookings with a route, once each route is received or parked."""
+    async def _plan(self) -> dict[str, list[str]]:
+        """Return the bookings with a route by arrangement, once each route is received or parked."""
         week = campaign_week(datetime.now(UTC))
-        offset = self.size.rides * (arrangement == TOO_SHORT)
-        rides = [nth_ride(self.seed, offset + number, week) for number in range(self.size.rides)]
-        url = self.suite.state.urls["booking"]
-        bookings = await book_rides(self.suite.session, url, rides, f"c{secrets.token_hex(4)}-")
-        await self.probe.refuse_routes(list(bookings)[::PARKED_SHARE])
+        rides = [nth_ride(self.run.seed, number, week) for number in range(2 * self.size.rides)]
+        url = self.services.access.addresses.public[SENDER]
+        session = self.services.access.session
+        bookings = await book_rides(session, url, rides, f"c{secrets.token_hex(4)}-")
+        groups = {COMPUTED: list(bookings)[: self.size.rides], TOO_SHORT: list(bookings)[self.size.rides :]}
+        await self.probe.shorten_lifetimes(groups[TOO_SHORT], MESSAGE_TTL)
+        await self.probe.refuse_routes([booking for own in groups.values() for booking in own[::PARKED_SHARE]])
         async with first_error_task_group() as tasks:
-            planning = tasks.create_task(plan_routes(self.suite.session, url, bookings))
+            planning = tasks.create_task(plan_routes(session, url, bookings))
             tasks.create_task(self._kill_in_turn())
         planned = planning.result()
 
@@ -125,24 +128,24 @@ class ClaimCheckRun:
             return parked + await self.probe.count_routes(planned) == len(planned)
 
         await wait_until(is_at_rest, REST_TIMEOUT_S, POLL_INTERVAL_S)
-        return planned
+        return {name: [booking for booking in own if booking in planned] for name, own in groups.items()}
 
     async def _kill_in_turn(self) -> None:
         for number in range(self.size.kills):
             victim = VICTIMS[number % len(VICTIMS)]
 
             async def is_killed(victim: str = victim) -> bool:
-                with suppress(aiohttp.ClientResponseError):  # it is not running: an earlier kill has ended it
-                    await self.suite.kill(victim)
+                with suppress(NotRunning):  # an earlier kill has ended it
+                    await self.services.kill(victim)
                     return True
                 return False
 
             await wait_until(is_killed, RESTART_TIMEOUT_S, POLL_INTERVAL_S)
-            self.log(f"killed {victim}")
+            self.run.log(f"killed {victim}")
 
     async def _replay(self, ids: Sequence[int]) -> None:
         """Replay dead letters, and wait for the end of the replay. Raises TimeoutError."""
-        url = f"{self.suite.state.urls[OPERATIONS]}/v1/replays"
+        url = f"{self.services.access.addresses.public[OPERATIONS]}/v1/replays"
         request = ReplayRequest(selection=DeadLetterSelection(ids=tuple(ids)), keep_going=True)
         view = await self._call_operations("POST", url, msgspec.json.encode(request))
 
@@ -152,28 +155,32 @@ class ClaimCheckRun:
         await wait_until(is_ended, REST_TIMEOUT_S, POLL_INTERVAL_S)
 
     async def _call_operations(self, method: str, url: str, body: bytes = b"") -> ReplayView:
-        headers = {"authorization": f"Bearer {self.suite.state.operator_token}", "content-type": "application/json"}
-        async with self.suite.session.request(method, url, data=body, headers=headers) as response:
+        access = self.services.access
+        headers = {**access.addresses.operator_headers, "content-type": "application/json"}
+        async with access.session.request(method, url, data=body, headers=headers) as response:
             response.raise_for_status()
             return msgspec.json.decode(await response.read(), type=ReplayView)
 
 
 async def measure(run: ExperimentRun, size: ClaimCheckSize) -> Measurement:
-    """Count the bytes of one message either way, and the bodies of a suite with either lifetime."""
+    """Count the bytes of one message either way, and the bodies of messages with either lifetime."""
     geometry = route_of(nth_ride(run.seed, 0, campaign_week(datetime.now(UTC))))
-    with tempfile.TemporaryDirectory(prefix="prebook-claims-") as folder:
-        async with start_suite(Path(folder) / "suite", env=EXTENSION_ENV) as suite:
-            inline, checked = await count_bytes(suite.state.amqp_url, geometry)
-            probe = ClaimStoreProbe(suite.database)
-            await probe.record_deletions()
-            claims = ClaimCheckRun(suite, probe, size, run.seed, run.log)
-            right = await claims.observe(COMPUTED)
-            await probe.shorten_lifetimes(MESSAGE_TTL)
-            wrong = await claims.observe(TOO_SHORT)
+    inline, checked = await count_bytes(run.testbed.stack.broker.amqp_url, geometry)
+    settings = {**EXTENSION, **shorten_retries(run.testbed)}
+    async with (
+        connect_as_admin(run.testbed.context.database_url) as database,
+        ServiceProcesses.run(run.testbed, (*VICTIMS, OPERATIONS), settings) as services,
+    ):
+        probe = ClaimStoreProbe(database, run.testbed.context.envs[SENDER]["PREBOOK_DATABASE_URL"])
+        await probe.record_deletions()
+        seen = await ClaimCheckRun(services, probe, size, run).observe()
     return Measurement(
-        checks=[bytes_check(inline, checked), *body_checks(COMPUTED, right), *body_checks(TOO_SHORT, wrong)],
-        tables=[_bytes_table(inline, checked), _bodies_table({COMPUTED: right, TOO_SHORT: wrong}, size.kills)],
-        details={"inline_bytes": inline, "checked_bytes": checked, "right": right, "wrong": wrong},
+        checks=[
+            bytes_check(inline, checked),
+            *(check for arrangement, own in seen.items() for check in body_checks(arrangement, own)),
+        ],
+        tables=[_bytes_table(inline, checked), _bodies_table(seen, size.kills)],
+        details={"inline_bytes": inline, "checked_bytes": checked, "seen": seen},
     )
 
 
@@ -185,7 +192,7 @@ def _bytes_table(inline: int, checked: int) -> ResultTable:
     )
 
 
-def _bodies_table(seen: dict[str, BodiesSeen], kills: int) -> ResultTable:
+def _bodies_table(seen: Mapping[str, BodiesSeen], kills: int) -> ResultTable:
     def cells(own: BodiesSeen) -> tuple[str, ...]:
         counts = (own.planned, own.parked, own.received, own.read, own.deleted_unread, own.waiting)
         return tuple(map(str, (*counts, own.kept, own.orphans)))
@@ -221,9 +228,9 @@ CLAIM_CHECK = Experiment(
     wrong_way="a body lives as long as its message may wait: a replay after its parking finds nothing",
     expected="With the computed lifetime every replay finds its body, and none is left over; else the replays fail.",
     full=ClaimCheckSize(),
-    quick=ClaimCheckSize(rides=16, kills=2),
+    quick=ClaimCheckSize(rides=12, kills=2),
     options=(
-        SizeOption("rides", click.IntRange(8, 5_000), "Number of rides with a route of 200 KiB."),
+        SizeOption("rides", click.IntRange(8, 5_000), "Number of rides of each arrangement, with a route of 200 KiB."),
         SizeOption("kills", click.IntRange(1, 100), "Number of kills while routes are planned."),
         SizeOption(
             "defect",
@@ -232,6 +239,4 @@ CLAIM_CHECK = Experiment(
         ),
     ),
     measure=measure,
-    time_limit_s=1_800.0,
-    quick_time_limit_s=600.0,
 )

@@ -76,7 +76,6 @@ FORGET_REPLY = """
     CREATE FUNCTION fleets.lab_forget() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
     CREATE TRIGGER lab_forget BEFORE INSERT ON fleets.unreadable_reply FOR EACH ROW
         WHEN (NEW.booking_id = '{booking}' AND NEW.fleet = '{fleet}') EXECUTE FUNCTION fleets.lab_forget()"""
-REMEMBER_REPLIES = "DROP FUNCTION IF EXISTS fleets.lab_forget CASCADE"
 
 
 class NormalizerSize(Size, frozen=True, kw_only=True):
@@ -137,6 +136,11 @@ class NormalizerRun:
             await self.services.wait_until_ready(ASK_FLEET.provider)
         await self._wait_for_replies(ids, len(ids))
         return ids
+
+    async def forget_a_reply(self) -> None:
+        """Let fleets forget the unreadable reply to the first ride."""
+        fleet = next(iter(self.conditions))
+        await self.database.execute(FORGET_REPLY.format(booking=f"{self.prefix}00000", fleet=fleet))
 
     async def wait_until_parked(self) -> None:
         """Wait until every unreadable reply is parked; where one is lost, until nothing changes any more."""
@@ -205,7 +209,9 @@ class NormalizerRun:
 async def measure(run: ExperimentRun, size: NormalizerSize) -> Measurement:
     """Ask the partners for two batches of rides, the first with a kill, while two of them cannot be understood."""
     week = campaign_week(datetime.now(UTC))
-    async with NormalizerRun.start(run) as normalizer, seed_defect(normalizer, size.defect):
+    async with NormalizerRun.start(run) as normalizer:
+        if size.defect is SeededDefect.LOSE:
+            await normalizer.forget_a_reply()
         disturbed = await normalizer.request_batch(0, size.rides, is_killed=True)
         run.log(f"{len(disturbed)} requests answered, {ASK_FLEET.provider} killed meanwhile")
         before = await normalizer.count_metric()
@@ -221,16 +227,6 @@ async def measure(run: ExperimentRun, size: NormalizerSize) -> Measurement:
         )
     pairs = [request for number in range(size.rides) for request in requests_for(run.seed, number, week)]
     return Measurement(checks=[*pair_checks(pairs), *exchange_checks(seen)], tables=[_table(exchanges)])
-
-
-@asynccontextmanager
-async def seed_defect(normalizer: NormalizerRun, defect: SeededDefect) -> AsyncIterator[None]:
-    """While the block runs, let fleets forget one unreadable reply if ``defect`` is LOSE."""
-    if defect is SeededDefect.LOSE:
-        fleet = next(iter(normalizer.conditions))
-        await normalizer.database.execute(FORGET_REPLY.format(booking=f"{normalizer.prefix}00000", fleet=fleet))
-    yield
-    await normalizer.database.execute(REMEMBER_REPLIES)
 
 
 def requests_for(seed: int, number: int, week: datetime) -> list[AskFleet]:

@@ -1,13 +1,11 @@
 """Facts about auctions, read from the private tables of matching and fleets."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
 
 import asyncpg
 import msgspec
 
 from prebook.contracts.matching import DriverReply
-from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.scatter_gather.laws import AuctionFacts
 from prebook.matching.domain.auction import Auction
 
@@ -36,16 +34,11 @@ IGNORE_LATE_REPLY = """
     CREATE TRIGGER lab_lose BEFORE UPDATE ON matching.auction FOR EACH ROW
         WHEN (NEW.document #> '{replies,late}' <> OLD.document #> '{replies,late}')
         EXECUTE FUNCTION matching.lab_lose()"""
-COUNT_LATE_REPLIES = "DROP FUNCTION IF EXISTS matching.lab_lose CASCADE"
 
 
-@asynccontextmanager
-async def seed_defect(database: asyncpg.Connection, defect: SeededDefect) -> AsyncIterator[None]:
-    """While the block runs, let one late reply go uncounted if ``defect`` is LOSE."""
-    if defect is SeededDefect.LOSE:
-        await database.execute(IGNORE_LATE_REPLY)
-    yield
-    await database.execute(COUNT_LATE_REPLIES)
+async def ignore_a_late_reply(database: asyncpg.Connection) -> None:
+    """Let the next late reply go uncounted."""
+    await database.execute(IGNORE_LATE_REPLY)
 
 
 async def count_auctions(database: asyncpg.Connection, bookings: Collection[str]) -> int:
