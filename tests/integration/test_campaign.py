@@ -13,6 +13,7 @@ from prebook.lab.load.plans import PLANS
 from prebook.lab.load.samples import Sample
 from prebook.lab.report.model import CampaignReport, CampaignVerdict, ScenarioReport
 from prebook.lab.report.outage_law import waits_for
+from prebook.testing.configuration import make_settings
 from tests.conftest import Figure
 from tests.integration.suite import PREBOOK, run_command
 
@@ -77,6 +78,18 @@ def test_every_ledger_closes_without_a_lost_or_duplicated_ride(campaign: Campaig
         assert all(result.ledger.closes for result in scenario.results), scenario.name
         assert (scenario.totals["lost"], scenario.totals["duplicated"]) == (0, 0), scenario.name
         assert scenario.totals["offered"] > len(PLANS)
+
+
+def test_the_replies_of_the_fleets_to_a_calm_load_are_all_accounted_for(campaign: CampaignRun) -> None:
+    calm = campaign.scenarios["calm"]
+    offers = calm.offers
+    assert offers is not None
+    assert 0 < offers.auctions <= sum(result.accepted for result in calm.results)
+    assert list(offers.fleets) == list(make_settings().fleets)
+    for totals in (offers.total, *offers.fleets.values()):
+        assert totals.asked == totals.used + totals.late + totals.unreadable + totals.missing > 0
+        assert totals.duplicate == 0
+    assert sum(totals.asked for totals in offers.fleets.values()) == offers.total.asked
 
 
 def test_the_plans_reach_equal_outcomes_without_a_fault(campaign: CampaignRun) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from prebook.contracts.auctions import AuctionEntry, AuctionPage
 from prebook.contracts.booking import BookingRequest, DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import BookingState
@@ -39,6 +40,8 @@ class StubSuite:
     notify_twice: Callable[[str], bool] = never
     share_driver: Callable[[str], bool] = never
     never_settle: Callable[[str], bool] = never
+    has_matching: bool = True
+    """Whether the address of matching, which lists the auctions, is known."""
     supervised: tuple[str, ...] = ("pricing", "booking")
     """Services with a supervisor."""
     back_pressure: list[bool | None] = field(default_factory=list)
@@ -59,15 +62,19 @@ class StubSuite:
 
     @property
     def environ(self) -> dict[str, str]:
-        names = ("BOOKING", "NOTIFICATION", "PRICING")
-        urls = {f"PREBOOK_{kind}_{name}": self.url for kind in ("URL", "INTERNAL_URL") for name in names}
+        names = map(str.upper, self.services)
+        urls = {f"PREBOOK_{kind}_{name}": self.url for name in names for kind in ("URL", "INTERNAL_URL")}
         stack = '{"mode": "stub", "broker": "none", "database": "none"}'
         control = {f"PREBOOK_CONTROL_{name.upper()}": self.url for name in self.supervised}
         return {**urls, **control, "PREBOOK_CONTROL_TOKEN": TOKEN, "PREBOOK_STACK_INFO": stack}
 
     @property
+    def services(self) -> tuple[str, ...]:
+        return ("booking", "notification", "pricing", *(["matching"] if self.has_matching else []))
+
+    @property
     def settings(self) -> LabSettings:
-        urls = dict.fromkeys(("booking", "notification", "pricing"), self.url)
+        urls = dict.fromkeys(self.services, self.url)
         return LabSettings(SuiteAddresses(urls, urls), StackInfo("stub", "none", "none"))
 
     async def book(self, request: web.Request) -> web.Response:
@@ -110,6 +117,14 @@ class StubSuite:
         page = keys[:7]
         more = len(keys) > 7
         return json_response(LedgerPage(entries=tuple(self.rows[key] for key in page), next=page[-1] if more else None))
+
+    async def auctions(self, request: web.Request) -> web.Response:
+        """Return pages of at most seven auctions: two offers are used, and the third fleet replies twice, too late."""
+        after = request.query.get("after", "")
+        ids = sorted(row.booking_id for row in self.rows.values() if row.booking_id > after)
+        verdicts = {"ada": ("used",), "borealis": ("used",), "cargo": ("late", "duplicate")}
+        entries = [AuctionEntry(booking_id=each, completed_by="enough", verdicts=verdicts) for each in ids[:7]]
+        return json_response(AuctionPage(entries=tuple(entries), next=ids[6] if len(ids) > 7 else None))
 
     async def deliveries(self, request: web.Request) -> web.Response:
         since = datetime.fromisoformat(request.query["since"])
@@ -155,6 +170,7 @@ class StubSuite:
             ("POST", "/v1/bookings"): self.book,
             ("GET", "/v1/ledger"): self.ledger,
             ("GET", "/v1/deliveries"): self.deliveries,
+            ("GET", "/v1/ledger/auctions"): self.auctions,
             ("GET", "/readyz"): self.healthy,
             ("GET", "/livez"): self.healthy,
             ("GET", "/processes"): self.processes,

@@ -215,6 +215,7 @@ async def test_each_reply_is_counted_by_its_verdict() -> None:
     await apply_reply(work, "b1", "cargo", offer("cargo", 4, "cargo-0002"))
     auction = work.auctions["b1"]
     assert auction.replies == ReplyCounts(used=1, unreadable=1, missing=1, duplicate=1)
+    assert auction.verdicts == {"ada": ("unreadable",), "borealis": ("missing",), "cargo": ("used", "duplicate")}
     assert auction.completed_by is Completion.ALL_REPLIED
 
 

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.patterns.scatter_gather import Completion, CompletionPolicy, ReplyCounts, ReplyVerdict, verdict_on
+from prebook.patterns.scatter_gather import (
+    Completion,
+    CompletionPolicy,
+    ReplyCounts,
+    ReplyVerdict,
+    count_verdicts,
+    verdict_on,
+)
 
 POLICY = CompletionPolicy(enough=2, deadline_s=5.0)
 
@@ -41,16 +48,16 @@ def test_only_an_answer_without_a_useful_reply_waits_longer_than_its_deadline(
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans())))
 def test_every_reply_has_one_verdict(replies: list[tuple[bool, bool, bool]]) -> None:
-    counts = ReplyCounts()
+    verdicts = []
     for is_pending, is_open, is_readable in replies:
-        verdict = verdict_on(is_pending=is_pending, is_open=is_open, is_readable=is_readable)
-        assert (verdict is ReplyVerdict.DUPLICATE) is not is_pending
-        counts = counts.counted(verdict)
+        verdicts.append(verdict_on(is_pending=is_pending, is_open=is_open, is_readable=is_readable))
+        assert (verdicts[-1] is ReplyVerdict.DUPLICATE) is not is_pending
+    counts = count_verdicts(verdicts)
     assert counts.received == len(replies)
     assert counts.settled == sum(is_pending for is_pending, _, _ in replies)
 
 
 @given(st.lists(st.sampled_from(ReplyVerdict)))
 def test_the_sum_of_counts_counts_all(verdicts: list[ReplyVerdict]) -> None:
-    total = reduce(ReplyCounts.__add__, (ReplyCounts().counted(verdict) for verdict in verdicts), ReplyCounts())
+    total = reduce(ReplyCounts.__add__, (count_verdicts([verdict]) for verdict in verdicts), ReplyCounts())
     assert all(getattr(total, verdict.value) == verdicts.count(verdict) for verdict in ReplyVerdict)

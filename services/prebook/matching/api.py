@@ -41,13 +41,9 @@ def internal_routes(context: ServiceContext[MatchingWork]) -> Sequence[BaseRoute
 
 
 def _entry_of(auction: Auction) -> AuctionEntry:
-    replies = auction.replies
+    asked = sorted({*auction.verdicts, *auction.pending_fleets})
     return AuctionEntry(
         booking_id=auction.booking_id,
         completed_by=auction.completed_by.value if auction.completed_by else None,
-        used=replies.used,
-        late=replies.late,
-        duplicate=replies.duplicate,
-        unreadable=replies.unreadable,
-        missing=replies.missing,
+        verdicts={fleet: tuple(each.value for each in auction.verdicts.get(fleet, ())) for fleet in asked},
     )

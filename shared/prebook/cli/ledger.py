@@ -10,7 +10,14 @@ import rich_click as click
 from rich.table import Table
 
 from prebook.cli.suite_access import ServicesAccess, find_services
-from prebook.contracts.auctions import AuctionPage, OfferCounts, count_offers
+from prebook.contracts.auctions import (
+    OFFER_COLUMNS,
+    AuctionPage,
+    OfferCounts,
+    completion_text,
+    count_offers,
+    offer_rows,
+)
 from prebook.contracts.booking import DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.trip_http import TripLedgerEntry, TripLedgerPage
 from prebook.devstack import command_line
@@ -168,10 +175,9 @@ def _trips_table(summary: LedgerSummary) -> Table:
 
 
 def _offers_table(offers: OfferCounts) -> Table:
-    completed = ", ".join(f"{count} by {name.replace('_', ' ')}" for name, count in offers.completed_by.items())
-    table = Table(title="Replies of fleets", caption=f"{offers.auctions} auctions; decided: {completed or 'none'}")
-    columns = ("used", "late", "duplicate", "unreadable", "missing")
-    for column in columns:
+    table = Table("fleet", title="Replies of fleets", caption=completion_text(offers))
+    for column in OFFER_COLUMNS:
         table.add_column(column, justify="right")
-    table.add_row(*(str(getattr(offers, column)) for column in columns))
+    for row in offer_rows(offers):
+        table.add_row(*row)
     return table

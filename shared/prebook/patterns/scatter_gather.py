@@ -13,6 +13,8 @@ Without a useful reply there is nothing to answer with, so the answer stays open
 Source: EIP, Scatter-Gather and Aggregator ("timeout", "first best", "timeout with override").
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
@@ -105,10 +107,6 @@ class ReplyCounts:
         """Recipients that have replied or were abandoned."""
         return self.used + self.late + self.unreadable + self.missing
 
-    def counted(self, verdict: ReplyVerdict) -> Self:
-        """Return the counts with one more reply."""
-        return replace(self, **{verdict.value: getattr(self, verdict.value) + 1})
-
     def __add__(self, other: Self) -> Self:
         """Return the sum, verdict by verdict."""
         return replace(
@@ -119,3 +117,9 @@ class ReplyCounts:
             unreadable=self.unreadable + other.unreadable,
             missing=self.missing + other.missing,
         )
+
+
+def count_verdicts(verdicts: Iterable[ReplyVerdict]) -> ReplyCounts:
+    """Return the number of replies by verdict."""
+    counts = Counter(verdicts)
+    return ReplyCounts(**{verdict.value: counts[verdict] for verdict in ReplyVerdict})

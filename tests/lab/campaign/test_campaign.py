@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from prebook.contracts.auctions import OfferTotals
 from tests.lab.campaign.campaign_runs import is_third_one_way_ride, run_campaign
 from tests.lab.report.schema import schema_errors
 from tests.lab.stub_suite import StubSuite
@@ -21,6 +22,31 @@ async def test_without_faults_the_ledger_closes_and_outcomes_are_equal() -> None
     assert len({result.ledger.offered for result in calm.results}) == 1
     assert all(result.latency_ms.settled.p50 >= 20 for result in calm.results)
     assert sum(map(sum, calm.timeline.answered.values())) == calm.totals["confirmed"]
+    assert not schema_errors(msgspec.json.encode(report))
+
+
+async def test_a_report_counts_the_replies_of_each_fleet_to_the_rides_of_each_scenario() -> None:
+    report = await run_campaign(StubSuite(), "calm", "pricing_down", duration_s=1.0)
+    for scenario in report.scenarios:
+        accepted = sum(result.accepted for result in scenario.results)
+        offers = scenario.offers
+        assert offers is not None
+        assert (offers.auctions, offers.completed_by) == (accepted, {"enough": accepted})
+        used = OfferTotals(asked=accepted, used=accepted, late=0, duplicate=0, unreadable=0, missing=0)
+        assert offers.fleets == {
+            "ada": used,
+            "borealis": used,
+            "cargo": OfferTotals(asked=accepted, used=0, late=accepted, duplicate=accepted, unreadable=0, missing=0),
+        }
+        assert offers.total == OfferTotals(
+            asked=3 * accepted, used=2 * accepted, late=accepted, duplicate=accepted, unreadable=0, missing=0
+        )
+    assert not schema_errors(msgspec.json.encode(report))
+
+
+async def test_without_the_address_of_matching_a_report_has_no_replies_of_fleets() -> None:
+    report = await run_campaign(StubSuite(has_matching=False), "calm", duration_s=1.0)
+    assert report.scenarios[0].offers is None
     assert not schema_errors(msgspec.json.encode(report))
 
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from prebook.contracts.auctions import OFFER_COLUMNS, completion_text
 from prebook.lab.ledger.discrepancies import Discrepancy, DiscrepancyKind
 from prebook.lab.report import html
 from prebook.lab.report.markup import tag
@@ -56,6 +57,11 @@ async def test_the_page_contains_the_verdict_and_every_plan_and_scenario(report:
     assert report.verdict.headline in page
     for scenario in report.scenarios:
         assert f'id="{scenario.name}"' in page
+        assert scenario.offers is not None
+        assert f"Replies of the partner fleets: {completion_text(scenario.offers)}" in page
+        for fleet, totals in scenario.offers.fleets.items():
+            cells = "".join(f"<td>{getattr(totals, column)}</td>" for column in OFFER_COLUMNS)
+            assert f'<th scope="row">{fleet}</th>{cells}' in page
     assert page.count('role="img"') == 4 * len(report.scenarios)
     assert 'class="fault"' in page
 

@@ -88,7 +88,9 @@ class Campaign:
                 "`prebook fault list` shows the faults that can be injected into it",
             )
         started_at = datetime.now(UTC)
-        reports = [scenario_report(await self._measure(scenario, suite)) for scenario in available]
+        runs = [await self._measure(scenario, suite) for scenario in available]
+        auctions = await suite.read_auctions()
+        reports = [scenario_report(run, auctions) for run in runs]
         return with_verdict(
             CampaignReport(
                 run_id=self.run_id,

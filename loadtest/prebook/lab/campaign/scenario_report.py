@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from prebook.contracts.auctions import AuctionEntry, OfferCounts, count_offers
 from prebook.lab.campaign.scenarios import Scenario
 from prebook.lab.faults import FaultWindow, TimedFault
 from prebook.lab.ledger.accounts import RideAccount
@@ -55,8 +56,8 @@ class ScenarioRun:
     """Rides per second that the suite settles, of which the offered rate is a multiple; None if it is not."""
 
 
-def scenario_report(run: ScenarioRun) -> ScenarioReport:
-    """Return the report of one scenario."""
+def scenario_report(run: ScenarioRun, auctions: Sequence[AuctionEntry] | None = None) -> ScenarioReport:
+    """Return the report of one scenario. ``auctions``: those of all scenarios; None if they are unknown."""
     results = tuple(plan_result(label, run.reconciliation, run.fault_window) for label in PLANS)
     return ScenarioReport(
         name=run.scenario.name,
@@ -75,7 +76,14 @@ def scenario_report(run: ScenarioRun) -> ScenarioReport:
         dead_letters_known=run.dead_letters_known,
         outage_is_bridged=run.scenario.outage_is_bridged,
         overload=overload_line(run),
+        offers=None if auctions is None else offers_of(run.reconciliation, auctions),
     )
+
+
+def offers_of(reconciliation: Reconciliation, auctions: Sequence[AuctionEntry]) -> OfferCounts:
+    """Return what became of the replies of the partner fleets to the rides of a scenario."""
+    bookings = {row.booking_id for row in reconciliation.rows}
+    return count_offers([auction for auction in auctions if auction.booking_id in bookings])
 
 
 def plan_result(label: str, reconciliation: Reconciliation, fault_window: FaultWindow | None) -> PlanResult:

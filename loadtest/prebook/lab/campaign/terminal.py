@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from prebook.contracts.auctions import OFFER_COLUMNS, OfferCounts, completion_text, offer_rows
 from prebook.devstack.terminal import PlainConsole
 from prebook.lab.background import run_in_background
 from prebook.lab.campaign.progress import CampaignProgress, ScenarioProgress
@@ -76,9 +77,15 @@ def progress_table(progress: CampaignProgress) -> Table:
 
 def results(report: CampaignReport) -> Group:
     """Return all tables of the report, the failure matrix and the verdict."""
-    tables = [table for scenario in report.scenarios for table in (ledger_table(scenario), times_table(scenario))]
+    tables = [table for scenario in report.scenarios for table in scenario_tables(scenario)]
     grid = [matrix_table(report.matrix)] if report.matrix else []
     return Group(*tables, *grid, *([verdict_panel(report.verdict)] if report.verdict else []))
+
+
+def scenario_tables(scenario: ScenarioReport) -> list[Table]:
+    """Return the tables of one scenario."""
+    offers = [offers_table(scenario.offers)] if scenario.offers else []
+    return [ledger_table(scenario), times_table(scenario), *offers]
 
 
 def ledger_table(scenario: ScenarioReport) -> Table:
@@ -99,6 +106,16 @@ def times_table(scenario: ScenarioReport) -> Table:
         latency = result.latency_ms
         recovery = "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
         table.add_row(result.label, *map(p50_p99, (latency.accepted, latency.settled, latency.notified)), recovery)
+    return table
+
+
+def offers_table(offers: OfferCounts) -> Table:
+    """Return the replies of the partner fleets, by fleet and verdict."""
+    table = Table(title=completion_text(offers), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for head in ("fleet", *OFFER_COLUMNS):
+        table.add_column(head, justify="left" if head == "fleet" else "right")
+    for row in offer_rows(offers):
+        table.add_row(*row)
     return table
 
 

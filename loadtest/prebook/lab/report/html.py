@@ -10,7 +10,7 @@ from prebook.lab.report.markup import Markup, join_markup, tag
 from prebook.lab.report.model import CampaignReport, CampaignVerdict, PlanResult, PlanTradeOff, ScenarioReport
 from prebook.lab.report.ranking import LATENCY_METRICS
 from prebook.lab.report.scales import LogScale
-from prebook.lab.report.tables import discrepancy_table, ledger_table, matrix_table
+from prebook.lab.report.tables import discrepancy_table, ledger_table, matrix_table, offers_table
 from prebook.lab.report.verdict import ALL_FAULTS
 
 GIB = 2**30
@@ -134,6 +134,7 @@ def scenario_section(scenario: ScenarioReport, findings: Sequence[str], scale: L
         tag("div", [latency_panel(metric, scenario.results, scale) for metric in LATENCY_METRICS], class_="panels"),
         tag("figure", timeline_caption(), timeline_chart(scenario), class_="scroll"),
         tag("div", ledger_table(scenario.results), class_="scroll"),
+        tag("div", offers_table(scenario.offers), class_="scroll") if scenario.offers else "",
         discrepancy_table(scenario.discrepancies) if scenario.discrepancies else "",
         id=scenario.name,
     )
@@ -181,6 +182,8 @@ DEFINITIONS: Mapping[str, str] = {
     "never answered, or took longer than one second and twice the plan's slowest ride before the fault.",
     "accepted, settled, answered": "stored by booking; of those, with a known outcome; of those, confirmed or "
     "rejected. A plan that refuses at once accepts fewer rides; a plan that waits settles them later.",
+    "used, late, duplicate, unreadable, missing": "the first reply of a fleet before the ride was decided; the first "
+    "after it; a further one; one that no translator reads; and no reply in time.",
     "dead-lettered": "an open booking with a parked message; it counts as in flight if operations does not run.",
 }
 

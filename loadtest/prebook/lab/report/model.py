@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from prebook.contracts.auctions import OfferCounts
 from prebook.contracts.plan import Coupling
 from prebook.lab.faults import FaultWindow
 from prebook.lab.ledger.discrepancies import Discrepancy
@@ -198,6 +199,8 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     and answer every ride."""
     overload: OverloadLine | None = None
     """None if the offered rate is not a multiple of the capacity."""
+    offers: OfferCounts | None = None
+    """Replies of the partner fleets to the auctions of the rides; None if the address of matching is unknown."""
 
     @property
     def is_baseline(self) -> bool:

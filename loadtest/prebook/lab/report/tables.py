@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from prebook.contracts.auctions import OFFER_COLUMNS, OfferCounts, completion_text, offer_rows
 from prebook.lab.ledger.discrepancies import Discrepancy
 from prebook.lab.ledger.reconciliation import LEDGER_CLASSES, LEDGER_VIOLATIONS
 from prebook.lab.report.markup import Markup, tag
@@ -38,6 +39,23 @@ def ledger_cells(result: PlanResult) -> Iterator[Markup]:
         yield tag("td", count, class_="bad" if count else "good")
     yield tag("td", "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s")
     yield tag("td", ", ".join(f"{count} {name}" for name, count in result.errors.items() if count) or "-")
+
+
+def offers_table(offers: OfferCounts) -> Markup:
+    """Return the replies of the partner fleets, by fleet and verdict."""
+    heads = ("fleet", *OFFER_COLUMNS)
+    return tag(
+        "table",
+        tag("caption", f"Replies of the partner fleets: {completion_text(offers)}"),
+        tag("thead", tag("tr", [tag("th", head, scope="col") for head in heads])),
+        tag(
+            "tbody",
+            [
+                tag("tr", tag("th", fleet, scope="row"), [tag("td", count) for count in counts])
+                for fleet, *counts in offer_rows(offers)
+            ],
+        ),
+    )
 
 
 def matrix_table(rows: Sequence[MatrixRow]) -> Markup:

@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from prebook.contracts.auctions import AuctionEntry, AuctionPage
 from prebook.contracts.booking import DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.dead_letters import DeadLetterPage, DeadLetterSummary
 from prebook.devstack.console_calls import ConsoleSigner
@@ -19,7 +20,7 @@ from prebook.lab.suite_client.settings import SuiteAddresses
 PAGE_SIZE = 500
 READ_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 
-PageT = TypeVar("PageT", LedgerPage, DeliveryPage, DeadLetterPage)
+PageT = TypeVar("PageT", LedgerPage, DeliveryPage, DeadLetterPage, AuctionPage)
 
 
 class SuiteUnreachable(UserError):
@@ -43,6 +44,13 @@ class SuiteClient:
         """Return the deliveries of notices from ``since`` on. Raises SuiteUnreachable."""
         query = {"since": since.astimezone(UTC).isoformat().replace("+00:00", "Z")}
         pages = self.read_pages("notification", "/v1/deliveries", DeliveryPage, query)
+        return tuple([entry async for page in pages for entry in page.entries])
+
+    async def read_auctions(self) -> tuple[AuctionEntry, ...] | None:
+        """Return all auctions of matching; None if its address is unknown. Raises SuiteUnreachable."""
+        if "matching" not in self._addresses.internal:
+            return None
+        pages = self.read_pages("matching", "/v1/ledger/auctions", AuctionPage, {})
         return tuple([entry async for page in pages for entry in page.entries])
 
     def has_service(self, service: str) -> bool:

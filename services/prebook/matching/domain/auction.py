@@ -1,10 +1,18 @@
 """An auction among fleets: requests to all, the best of the first offers wins. Source: EIP, Scatter-Gather."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
 
-from prebook.patterns.scatter_gather import Choice, Completion, CompletionPolicy, ReplyCounts, ReplyVerdict
+from prebook.patterns.scatter_gather import (
+    Choice,
+    Completion,
+    CompletionPolicy,
+    ReplyCounts,
+    ReplyVerdict,
+    count_verdicts,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +53,15 @@ class Auction:
     """Offers that arrived after the close."""
     lost_offers: int = 0
     """Offers whose driver's slot was assigned to another booking before the close."""
-    replies: ReplyCounts = field(default_factory=ReplyCounts)
-    """Replies of the fleets by verdict."""
+    verdicts: Mapping[str, tuple[ReplyVerdict, ...]] = field(default_factory=dict)
+    """Fleet -> verdicts on its replies, in their order; a fleet that has not replied has none."""
     completed_by: Completion | None = None
     """Cause of the decision; None while the auction is open, and if the booking ended first."""
+
+    @property
+    def replies(self) -> ReplyCounts:
+        """Replies of all fleets by verdict."""
+        return count_verdicts(verdict for own in self.verdicts.values() for verdict in own)
 
     @property
     def fleets_replied(self) -> int:
@@ -70,7 +83,8 @@ class Auction:
 
         In a closed auction an offer is only counted.
         """
-        counted = replace(self, pending_fleets=self.pending_fleets - {fleet}, replies=self.replies.counted(verdict))
+        verdicts = {**self.verdicts, fleet: (*self.verdicts.get(fleet, ()), verdict)}
+        counted = replace(self, pending_fleets=self.pending_fleets - {fleet}, verdicts=verdicts)
         if offer is None or verdict is ReplyVerdict.DUPLICATE:
             return counted
         if self.closed:

@@ -29,10 +29,10 @@ IGNORE_LATE_REPLY = """
     CREATE FUNCTION matching.lab_lose() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
         IF NOT EXISTS (SELECT FROM matching.lab_lost) THEN
             INSERT INTO matching.lab_lost VALUES (NEW.booking_id);
-            NEW.document = jsonb_set(NEW.document, '{replies}', OLD.document -> 'replies');
+            NEW.document = jsonb_set(NEW.document, '{verdicts}', OLD.document -> 'verdicts');
         END IF; RETURN NEW; END $$;
     CREATE TRIGGER lab_lose BEFORE UPDATE ON matching.auction FOR EACH ROW
-        WHEN (NEW.document #> '{replies,late}' <> OLD.document #> '{replies,late}')
+        WHEN (NEW.document ->> 'verdicts' LIKE '%late%' AND OLD.document ->> 'verdicts' NOT LIKE '%late%')
         EXECUTE FUNCTION matching.lab_lose()"""
 
 
