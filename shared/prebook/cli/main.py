@@ -14,6 +14,7 @@ EXAMPLES = examples(
 )
 BUILT_IN_COMMANDS = {
     "up": "prebook.cli.up:up",
+    "url": "prebook.cli.url:url",
     "ledger": "prebook.cli.ledger:ledger",
     "parking": "prebook.cli.parking.command:parking",
     "outbox": "prebook.cli.outbox:outbox",

@@ -5,13 +5,17 @@ import contextlib
 import msgspec
 import rich_click as click
 
+from prebook.control_room.app import PageAddress, create_control_room
+from prebook.control_room.server import serve_page
+from prebook.control_room.sessions import Sessions
 from prebook.devstack import command_line
 from prebook.devstack.command_line import Interrupted, examples, log_to_stderr
 from prebook.devstack.parameters import broker_nodes_option, json_option, seed_option
-from prebook.devstack.ports import claim_ports
+from prebook.devstack.ports import LOOPBACK, claim_ports
 from prebook.devstack.service_environment import SuiteOptions, count_ports
 from prebook.devstack.suite import launch
 from prebook.devstack.suite_state import SuiteState
+from prebook.devstack.supervisor.control_api import token_digest
 from prebook.devstack.terminal import echo
 from prebook.runtime import paths
 
@@ -24,6 +28,7 @@ PUBLIC_FIELDS = (
     "urls",
     "internal_urls",
     "control_url",
+    "page_url",
     "management_url",
     "owner_pid",
     "logs",
@@ -44,7 +49,7 @@ EXAMPLES = examples(
     type=click.IntRange(1024, 65000),
     default=DEFAULT_PORT_BASE,
     show_default=True,
-    help="Port of booking; the other services, the control API and the internal listeners have the next ports.",
+    help="Port of booking; the other services, the control API, the internal listeners and the control room follow.",
 )
 @broker_nodes_option
 @click.option(
@@ -77,7 +82,9 @@ def up(
     log_level: str,
     as_json: bool,
 ) -> None:
-    """Start broker, database and services, and stay until Ctrl-C.
+    """Start broker, database, services and the control room, and stay until Ctrl-C.
+
+    The control room is a web page on this machine; its URL, printed once everything is up, opens one session.
 
     The data is removed when this command ends. To keep it, use a broker and a database of your own
     (PREBOOK_STACK=external with PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL), or `docker compose
@@ -99,9 +106,17 @@ def up(
 
 
 async def _run_until_interrupted(options: SuiteOptions, *, as_json: bool) -> None:
-    async with launch(paths.home_dir(), options, log_to_stderr) as suite:
-        text = msgspec.json.encode(_without_secrets(suite.state)) if as_json else _summary(suite.state)
-        echo(text)
+    page = PageAddress(options.page_url, options.page_port)
+    sessions = Sessions()
+    control_room = create_control_room(page, sessions, token_digest(options.control_token))
+    async with (
+        launch(paths.home_dir(), options, log_to_stderr) as suite,
+        serve_page(control_room, LOOPBACK, options.page_port),
+    ):
+        if as_json:
+            echo(msgspec.json.encode(_without_secrets(suite.state)))
+        else:
+            echo(_summary(suite.state, page.with_token(sessions.issue_token())))
         raise await suite.wait_until_broken()
 
 
@@ -109,7 +124,7 @@ def _without_secrets(state: SuiteState) -> dict[str, object]:
     return {name: getattr(state, name) for name in PUBLIC_FIELDS}
 
 
-def _summary(state: SuiteState) -> str:
+def _summary(state: SuiteState, page_url: str) -> str:
     urls = [f"  {service:<13} {url}  internal {state.internal_urls[service]}" for service, url in state.urls.items()]
     return "\n".join(
         [
@@ -117,6 +132,8 @@ def _summary(state: SuiteState) -> str:
             *urls,
             f"  {'API document':<13} {state.urls['booking']}/schema",
             f"  {'logs':<13} {state.logs}",
+            f"  {'control room':<13} {page_url}",
+            f"  {'':<13} opens once, in one browser; `prebook url` prints another one",
             "try: prebook load --quick    prebook ledger    prebook topology diff",
             "Ctrl-C stops it",
         ]

@@ -63,8 +63,8 @@ def read_broker_nodes(env: Mapping[str, str]) -> int:
 
 
 def count_ports(replicas: int = 1) -> int:
-    """Return the number of ports of a suite: two for each process, and one of the control API."""
-    return 2 * (len(PROCESSES) + (replicas - 1) * len(SERVICES)) + 1
+    """Return the number of ports of a suite: two for each process, and those of the control API and the page."""
+    return 2 * (len(PROCESSES) + (replicas - 1) * len(SERVICES)) + 2
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class SuiteOptions:
     """Options of a local suite.
 
     ``ports``: as many as ``count_ports`` says: the public ports in the order of PROCESSES, that of the control API, the
-    internal ports in the same order, and the public and the internal port of each further replica.
+    internal ports in the same order, that of the control room, and the public and the internal port of each further
+    replica.
     """
 
     ports: tuple[int, ...]
@@ -122,13 +123,23 @@ class SuiteOptions:
         return self.ports[len(PROCESSES)]
 
     @property
+    def page_port(self) -> int:
+        """Port of the control room."""
+        return self.ports[2 * len(PROCESSES) + 1]
+
+    @property
+    def page_url(self) -> str:
+        """Base URL of the control room."""
+        return f"http://{LOOPBACK}:{self.page_port}"
+
+    @property
     def processes(self) -> dict[str, ProcessPorts]:
         """First process of each service and each further replica, by name.
 
         Operations has no replica: one process must run replays.
         """
         count = len(PROCESSES)
-        public, internal, rest = self.ports[:count], self.ports[count + 1 : 2 * count + 1], self.ports[2 * count + 1 :]
+        public, internal, rest = self.ports[:count], self.ports[count + 1 : 2 * count + 1], self.ports[2 * count + 2 :]
         replicas = [(f"{service}-{n}", service) for n in range(2, self.replicas + 1) for service in SERVICES]
         return {
             name: ProcessPorts(service, *ports)

@@ -89,6 +89,7 @@ def _suite_state(stack: Stack, options: SuiteOptions, log_dir: Path) -> SuiteSta
         internal_urls=options.internal_urls,
         control_url=f"http://{LOOPBACK}:{options.control_port}",
         control_token=options.control_token,
+        page_url=options.page_url,
         operator_token=options.keys.console_tokens[0],
         management_url=broker.management_url,
         management_user=broker.user,

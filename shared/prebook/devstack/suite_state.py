@@ -30,6 +30,8 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     """Base URL of the internal listener of each service."""
     control_url: str
     control_token: str
+    page_url: str
+    """Base URL of the control room, which runs in the process of `prebook up`."""
     operator_token: str
     """Token by which the console uses operations."""
     management_url: str

@@ -1,22 +1,19 @@
 """Guard of an API for operators: a known host, the same origin, a bearer token, and bodies in JSON only.
 
-A web page that an operator visits can send requests to any address that the operator's machine reaches, and with DNS
-rebinding it can read the responses. It can neither send the token nor choose the host.
-
-Source: RFC 6750, Bearer Token Usage; OWASP, "Cross-Site Request Forgery Prevention"; RFC 9110, 15.5.16 and 15.5.20.
+Source: RFC 6750, Bearer Token Usage; RFC 9110, 15.5.16.
 """
 
 import hmac
 import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from litestar import Request, Router
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
 from prebook.http.bodies import require_json_body
 from prebook.http.problems import Problem
+from prebook.http.same_origin import check_host, check_origin
 
 OPERATOR_HEADER = "prebook-operator"
 """Name of the person, as the client states it; nothing proves it."""
@@ -26,6 +23,7 @@ STATED_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z")
 OperatorTokens = Collection[tuple[str, str]]
 """Names of operators and their tokens, several of an operator during a rotation."""
 _OPERATOR_KEY = "prebook_operator"
+HOST_REMEDY = "PREBOOK_OPERATOR_HOSTS lists its names"
 TOKEN_HINT = "send the token of an operator (PREBOOK_OPERATOR_TOKENS): Authorization: Bearer <token>"  # noqa: S105 - a hint
 
 
@@ -41,8 +39,8 @@ def guard_operator_routes(
     def guard(app: ASGIApp) -> ASGIApp:
         async def check(scope: Scope, receive: Receive, send: Send) -> None:
             request: Request[Any, Any, Any] = Request(scope)
-            _check_host(request.headers.get("host", ""), hosts)
-            _check_origin(request.headers.get("origin"), request.headers.get("host", ""))
+            check_host(request.headers.get("host", ""), hosts, HOST_REMEDY)
+            check_origin(request.headers.get("origin"), request.headers.get("host", ""))
             name = _authenticate(request.headers.get("authorization", ""), tokens())
             state: dict[str, Any] = scope  # type: ignore[assignment]  # Litestar's scope is a closed TypedDict
             state[_OPERATOR_KEY] = _operator(name, request.headers.get(OPERATOR_HEADER))
@@ -62,17 +60,6 @@ def operator_of(request: Request[Any, Any, Any]) -> str:
     scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # Litestar's scope is a closed TypedDict
     operator: str = scope[_OPERATOR_KEY]
     return operator
-
-
-def _check_host(host: str, hosts: Collection[str]) -> None:
-    name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
-    if name.lower() not in hosts:
-        raise Problem(421, "unknown_host", f"this service is not {name!r}; PREBOOK_OPERATOR_HOSTS lists its names")
-
-
-def _check_origin(origin: str | None, host: str) -> None:
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-        raise Problem(403, "foreign_origin", "web pages of other origins may not use this API")
 
 
 def _authenticate(authorization: str, tokens: OperatorTokens) -> str:
