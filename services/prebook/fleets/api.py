@@ -1,5 +1,6 @@
 """Fleets' HTTP API: conditions of the simulated partners, and probes of them, for the console."""
 
+import random
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -62,9 +63,10 @@ def _check_name(partner: str) -> str:
 
 
 def _sample_request(partner: str, context: ServiceContext[FleetsWork]) -> AskFleet:
+    """Return a request for a ride that nobody has asked for, because a partner always replies to one ride the same."""
     return AskFleet(
         fleet=partner,
-        pickup=Place(lat=52.5, lon=13.4),
+        pickup=Place(lat=random.uniform(52.4, 52.6), lon=random.uniform(13.3, 13.5)),
         pickup_at=context.clock(),
         ride_minutes=20,
         vehicle_class=VehicleClass.STANDARD,

@@ -19,10 +19,11 @@ POLL_INTERVAL_S = 0.3
 HEAL_TIMEOUT_S = 20.0
 MIN_SLOW_S = 0.9
 """Seconds from which a reply proves that the partner is slow; a healthy one takes less than a tenth of a second."""
+NO_REPLY = "no_reply"
 READABLE = frozenset({"accepted", "declined"})
 SHOWS: Mapping[PartnerCondition, Callable[[PartnerProbe], bool]] = {
-    PartnerCondition.SLOW: lambda probe: probe.seconds >= MIN_SLOW_S and probe.outcome in READABLE,
-    PartnerCondition.DEAD: lambda probe: probe.outcome == "no_reply",
+    PartnerCondition.SLOW: lambda probe: probe.seconds >= MIN_SLOW_S and probe.outcome != NO_REPLY,
+    PartnerCondition.DEAD: lambda probe: probe.outcome == NO_REPLY,
     PartnerCondition.GARBLED: lambda probe: probe.outcome == "garbled",
     PartnerCondition.UPGRADED: lambda probe: probe.outcome == "unknown_version",
     PartnerCondition.HEALTHY: lambda probe: probe.outcome in READABLE and probe.seconds < MIN_SLOW_S,
