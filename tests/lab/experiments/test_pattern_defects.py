@@ -10,6 +10,7 @@ import pytest
 
 from prebook.lab.experiments.claim_check.laws import RECEIVED
 from prebook.lab.experiments.claim_check.registration import CLAIM_CHECK
+from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import ACCOUNTED, CONTENT_ENRICHER
 from prebook.lab.experiments.experiment import Experiment
 from prebook.lab.experiments.law import LawVerdict
@@ -73,6 +74,8 @@ SEEDED_RUNS = (
     SeededRun(SCATTER_GATHER, SeededDefect.LOSE, REPLIES),
     SeededRun(NORMALIZER, SeededDefect.LOSE, PARKED),
     SeededRun(RETRY_SCHEDULE, SeededDefect.LOSE, EXACT_LAW),
+    SeededRun(EFFECT_OUTSIDE, SeededDefect.LOSE, NO_LOSS),
+    SeededRun(EFFECT_OUTSIDE, SeededDefect.DOUBLE, NO_DUPLICATE),
 )
 
 

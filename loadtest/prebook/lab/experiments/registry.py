@@ -4,6 +4,7 @@ from typing import Any
 
 from prebook.lab.experiments.claim_check.registration import CLAIM_CHECK
 from prebook.lab.experiments.crash_points.registration import CRASH_POINTS
+from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import CONTENT_ENRICHER
 from prebook.lab.experiments.exactly_once.registration import EXACTLY_ONCE
 from prebook.lab.experiments.experiment import Experiment, Section
@@ -50,6 +51,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     NORMALIZER,
     ORDER,
     EXACTLY_ONCE,
+    EFFECT_OUTSIDE,
     OUTBOX_RETENTION,
     POISON,
     RETRY_SCHEDULE,

@@ -18,6 +18,7 @@ from prebook.lab.experiments.experiment import (
     SizeOption,
 )
 from prebook.lab.experiments.law import LawCheck, LawVerdict, Relation, check_law
+from prebook.lab.experiments.loopback_server import listen
 from prebook.lab.experiments.patterns.queues import direct_queue
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, PatternSite, message_names
@@ -131,7 +132,7 @@ async def _run_pipe(site: PatternSite, arrangement: str, size: PipeSize) -> Pipe
     refused = frozenset(names[1::REFUSED_SHARE]) - unwanted
     target = RecordingTarget(push_s=PUSH_MS / 1000, slots=SLOTS, refused=refused)
     await site.publish(addresses.REDELIVER, queue, names, arrangement)
-    async with target.listen() as url:
+    async with listen(target.handle) as url:
         wanted = sorted(set(names) - unwanted - refused)
         omitted = site.random.choice(wanted) if (arrangement, size.defect) == (KILLED, SeededDefect.LOSE) else ""
         ends = PipeEnds(

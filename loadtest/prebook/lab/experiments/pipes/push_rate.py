@@ -19,6 +19,7 @@ from prebook.lab.experiments.experiment import (
     SizeOption,
 )
 from prebook.lab.experiments.law import LawCheck, LawVerdict, Relation, check_law
+from prebook.lab.experiments.loopback_server import listen
 from prebook.lab.experiments.patterns.queues import direct_queue
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, PatternSite, message_names
@@ -160,7 +161,7 @@ async def _push(site: PatternSite, arrangement: str, size: PushSize) -> PushRun:
     queue = QUEUES[arrangement]
     names = message_names(round(size.rate_per_s * size.grows_s * OVERLOAD))
     target = RecordingTarget(push_s=size.push_s, slots=SLOTS)
-    async with target.listen() as url:
+    async with listen(target.handle) as url:
         spec = PipeWorkerSpec.on_files(
             site.run.testbed.context.work_dir / f"{queue}-{site.token}",
             pipe=_pipe(arrangement, size, queue),

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 
 from aiohttp import web
 
@@ -43,17 +42,3 @@ class RecordingTarget:
             return web.Response(status=422)
         self.arrivals += [(name, arrived_s) for name in names]
         return web.Response(status=204)
-
-    @asynccontextmanager
-    async def listen(self) -> AsyncIterator[str]:
-        """Listen on a free port of this machine while the block runs; yield the URL."""
-        app = web.Application()
-        app.router.add_post("/", self.handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            host, port = runner.addresses[0][:2]
-            yield f"http://{host}:{port}/"
-        finally:
-            await runner.cleanup()

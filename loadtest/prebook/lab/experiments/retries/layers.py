@@ -2,16 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 from aiohttp import web
 
+from prebook.lab.experiments.loopback_server import listen
 from prebook.patterns.budget import RetryBudget
 from prebook.patterns.retry import exponential_backoff_s
 
-HOST = "127.0.0.1"
 FAILED = 503
 
 
@@ -69,7 +69,7 @@ async def serve_layers(provider: Provider, layers: list[Layer]) -> AsyncIterator
     """
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        url = await stack.enter_async_context(_listen(provider.handle))
+        url = await stack.enter_async_context(listen(provider.handle))
         for layer in reversed(layers[1:]):
             url = await stack.enter_async_context(_serve(layer, session, url))
         yield Client(layers[0], session, url)
@@ -95,18 +95,5 @@ async def _serve(layer: Layer, session: aiohttp.ClientSession, next_url: str) ->
     async def handle(_: web.Request) -> web.Response:
         return web.Response(status=await layer.forward(session, next_url))
 
-    async with _listen(handle) as url:
+    async with listen(handle) as url:
         yield url
-
-
-@asynccontextmanager
-async def _listen(handle: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_post("/", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, HOST, 0).start()
-        yield f"http://{HOST}:{runner.addresses[0][1]}/"
-    finally:
-        await runner.cleanup()
