@@ -13,7 +13,7 @@ from prebook.asyncio_tools import OwnedTasks
 from prebook.contracts.matching import FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
 from prebook.contracts.plan import Coupling
-from prebook.contracts.ride import Place, VehicleClass
+from prebook.contracts.ride import Place, Stop, VehicleClass
 from prebook.coupling.async_api import Callback
 from prebook.coupling.inbound import InboundGateway
 from prebook.coupling.ports import HttpResponse
@@ -81,9 +81,9 @@ async def test_a_repeated_call_gets_the_stored_reply_and_has_no_second_effect() 
 def driver_request(**changes: Any) -> Envelope:
     """A request for a driver, which matching holds until the fleets have replied."""
     in_two_days = utc_now() + timedelta(days=2)
-    place = Place(lat=52.5, lon=13.4)
+    stop = Stop(place=Place(lat=52.5, lon=13.4))
     body = FindDriver(
-        pickup=place, pickup_at=in_two_days, ride_minutes=20, vehicle_class=VehicleClass.STANDARD, passengers=1
+        pickup=stop, pickup_at=in_two_days, ride_s=1200, vehicle_class=VehicleClass.STANDARD, passengers=1
     )
     plan = {**dict.fromkeys(FLOWS, Coupling.ONE_WAY), "find_driver": Coupling.SYNC_API}
     return make_request(id="b1.find_driver", flow="find_driver", body=body, plan=plan, **changes)

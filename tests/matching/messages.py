@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from prebook.contracts.events import BookingEnded, BookingEnding, OfferSettled, OfferVerdict
 from prebook.contracts.fleets import FleetOffered
 from prebook.contracts.matching import DriverMatched, FindDriver
-from prebook.contracts.ride import Place, VehicleClass
+from prebook.contracts.ride import Place, Stop, VehicleClass
 from prebook.matching.domain.auction import AuctionPolicy
 from prebook.matching.handlers import AuctionHandlers
 from prebook.messaging.handlers import HandlerContext, HandlerResult
@@ -19,9 +19,9 @@ handle_fleet_reply = AUCTIONS.handle_fleet_reply
 NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
 SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)
 RIDE = FindDriver(
-    pickup=Place(lat=52.5, lon=13.4),
+    pickup=Stop(place=Place(lat=52.5, lon=13.4)),
     pickup_at=datetime(2027, 3, 1, 8, 20, tzinfo=UTC),
-    ride_minutes=5,
+    ride_s=300,
     vehicle_class=VehicleClass.STANDARD,
     passengers=2,
 )

@@ -9,7 +9,7 @@ import pytest
 
 from prebook.contracts.matching import FindDriver, NoDriverFound
 from prebook.contracts.plan import Coupling
-from prebook.contracts.ride import Place, VehicleClass
+from prebook.contracts.ride import Place, Stop, VehicleClass
 from prebook.flows import FIND_DRIVER
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope
@@ -31,9 +31,9 @@ POISON = "poison"
 ATTEMPTS = 4
 POLICIES = make_policies(max_attempts=ATTEMPTS)
 BODY = FindDriver(
-    pickup=Place(lat=52.5, lon=13.4),
+    pickup=Stop(place=Place(lat=52.5, lon=13.4)),
     pickup_at=datetime.fromisoformat("2031-05-01T12:00:00Z"),
-    ride_minutes=21,
+    ride_s=1260,
     vehicle_class=VehicleClass.STANDARD,
     passengers=1,
 )

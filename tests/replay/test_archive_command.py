@@ -28,7 +28,7 @@ from tests.replay.examples import archived_event
 
 pytestmark = pytest.mark.real
 CONFIRMED = "prebook.booking_confirmed.v1"
-ENDED = "prebook.booking_ended.v1"
+ENDED = "prebook.booking_ended.v3"
 
 
 async def run_archive(suite: Suite, *arguments: str, status: int = 0) -> Any:

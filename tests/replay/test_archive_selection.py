@@ -7,7 +7,7 @@ import pytest
 from prebook.replay.archive_selection import ArchiveSelection, OriginalFilter
 from tests.replay.examples import NOON, archived_event, without_header
 
-ENDED = "prebook.booking_ended.v1"
+ENDED = "prebook.booking_ended.v3"
 
 
 def one_minute_from(minutes: float) -> ArchiveSelection:

@@ -21,13 +21,13 @@ from prebook.booking.domain.notification_attempts import (
     follow_up,
     notify_request,
 )
-from prebook.contracts.distance import distance_m, ride_minutes
+from prebook.contracts.distance import SECONDS_PER_MINUTE, distance_m, ride_minutes
 from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding, LegSettled, ReportDue
 from prebook.contracts.matching import DriverMatched, DriverReply, FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
 from prebook.contracts.pricing import FareQuoted, FareRefused, FareReply, QuoteFare
-from prebook.contracts.ride import BookingState, Driver
+from prebook.contracts.ride import BookingState, Driver, Stop
 from prebook.contracts.trip import LegOutcome
 from prebook.contracts.zone import dispatch_zone
 from prebook.flows import (
@@ -186,9 +186,9 @@ def awaited_reply(booking: Booking) -> AwaitedReply | None:
 def _request_driver(booking: Booking) -> BookingTransition:
     ride = booking.ride
     request = FindDriver(
-        pickup=ride.pickup,
+        pickup=Stop(place=ride.pickup),
         pickup_at=ride.pickup_at,
-        ride_minutes=ride_minutes(ride.pickup, ride.dropoff),
+        ride_s=ride_minutes(ride.pickup, ride.dropoff) * SECONDS_PER_MINUTE,
         vehicle_class=ride.vehicle_class,
         passengers=ride.passengers,
     )

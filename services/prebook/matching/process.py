@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from prebook.contracts.distance import whole_minutes
 from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import AskFleet, DeclineCause, FleetDeclined, FleetOffered, FleetReply
 from prebook.contracts.matching import DriverMatched, DriverReply, FindDriver, NoDriverFound
@@ -123,9 +124,9 @@ def _verdict_on(auction: Auction, reply: FleetReply, *, is_pending: bool) -> Rep
 def _fleet_request(fleet: str, request: FindDriver) -> Request:
     fleet_request = AskFleet(
         fleet=fleet,
-        pickup=request.pickup,
+        pickup=request.pickup.place,
         pickup_at=request.pickup_at,
-        ride_minutes=request.ride_minutes,
+        ride_minutes=whole_minutes(request.ride_s),
         vehicle_class=request.vehicle_class,
         passengers=request.passengers,
     )

@@ -128,7 +128,7 @@ def _parse_time(_: click.Context, __: click.Parameter, text: str | None) -> date
     "types",
     multiple=True,
     metavar="TYPE",
-    help="Only this message type, such as prebook.booking_ended.v1; repeatable.",
+    help="Only this message type, such as prebook.booking_ended.v3; repeatable.",
 )
 @click.option("--booking", "bookings", multiple=True, metavar="ID", help="Only this booking; repeatable.")
 @click.option(

@@ -5,6 +5,7 @@ import math
 from prebook.contracts.ride import Place
 
 EARTH_RADIUS_M = 6_371_000
+SECONDS_PER_MINUTE = 60
 METRES_PER_MINUTE = 500
 """Speed along the great circle, 30 km/h: streets are longer than the great circle."""
 
@@ -22,3 +23,8 @@ def distance_m(a: Place, b: Place) -> int:
 def ride_minutes(pickup: Place, dropoff: Place) -> int:
     """Minutes from pickup to drop-off, rounded up, at least 1: for so long the ride needs its driver."""
     return max(1, -(-distance_m(pickup, dropoff) // METRES_PER_MINUTE))
+
+
+def whole_minutes(seconds: int) -> int:
+    """Return a duration in minutes, rounded up: a ride keeps its driver for long enough."""
+    return -(-seconds // SECONDS_PER_MINUTE)

@@ -8,6 +8,8 @@ from prebook.contracts.ride import Money, VehicleClass
 from prebook.contracts.route import RouteGeometry
 from prebook.contracts.trip import LegOutcome, TripCompletion, TripState
 
+NO_FEE = Money(cents=0)
+
 
 class BookingConfirmed(Message, frozen=True, kw_only=True):
     """A booking has a driver and a valid fare. The event contains the zone of the pickup, but no address."""
@@ -35,11 +37,16 @@ class BookingEnding(StrEnum):
 
 
 class BookingEnded(Message, frozen=True, kw_only=True):
-    """A booking has ended without a ride; subscribers release what they reserved for it."""
+    """A booking has ended without a ride; subscribers release what they reserved for it.
+
+    This is version 3 (``contracts.versions``).
+    """
 
     booking_id: str
     ending: BookingEnding
     reason: str
+    fee: Money = NO_FEE
+    """Amount that the ending costs the rider."""
 
 
 class ReportDue(Message, frozen=True, kw_only=True):

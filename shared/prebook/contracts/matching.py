@@ -3,15 +3,15 @@
 from datetime import datetime
 
 from prebook.contracts.message import Message
-from prebook.contracts.ride import Passengers, Place, RideMinutes, VehicleClass
+from prebook.contracts.ride import Passengers, RideSeconds, Stop, VehicleClass
 
 
 class FindDriver(Message, frozen=True, kw_only=True):
-    """Request for a driver."""
+    """Request for a driver, version 3 (``contracts.versions``)."""
 
-    pickup: Place
+    pickup: Stop
     pickup_at: datetime
-    ride_minutes: RideMinutes
+    ride_s: RideSeconds
     vehicle_class: VehicleClass
     passengers: Passengers
 

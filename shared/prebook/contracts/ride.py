@@ -15,7 +15,9 @@ Longitude = Annotated[
 ]
 Cents = Annotated[int, msgspec.Meta(ge=0, description="hundredths of the currency's unit")]
 Passengers = Annotated[int, msgspec.Meta(ge=1, le=6)]
+MAX_LABEL_CHARS = 100
 RideMinutes = Annotated[int, msgspec.Meta(ge=1, le=24 * 60, description="minutes from pickup to drop-off")]
+RideSeconds = Annotated[int, msgspec.Meta(ge=1, le=24 * 3600, description="seconds from pickup to drop-off")]
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +35,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         lon = -MAX_LONGITUDE if self.lon == MAX_LONGITUDE else self.lon
         msgspec.structs.force_setattr(self, "lat", self.lat + 0.0)  # -0.0 + 0.0 is 0.0
         msgspec.structs.force_setattr(self, "lon", 0.0 if is_pole else lon + 0.0)
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """Place where a vehicle stops."""
+
+    place: Place
+    label: Annotated[str, msgspec.Meta(max_length=MAX_LABEL_CHARS)] = ""
+    """Name of the place for the driver, such as a gate; empty if it has none."""
 
 
 class VehicleClass(StrEnum):

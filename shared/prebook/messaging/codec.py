@@ -13,7 +13,7 @@ from typing import Any, cast
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Plan
 from prebook.flows import ALL_FLOWS, EVENT_TYPE_BY_BODY, EVENT_TYPES, FLOWS, EventType, Flow
-from prebook.messaging.body_codec import BODY_TYPES, ce_type, decode_body, encode_body, register_body, unknown_type
+from prebook.messaging.body_codec import BODY_TYPES, ce_types, decode_body, encode_body, register_body, unknown_type
 from prebook.messaging.envelope import EncodedBody, Envelope, MessageKind, has_derived_id
 from prebook.messaging.errors import Malformed
 from prebook.messaging.headers import (
@@ -73,7 +73,7 @@ def register(entry: Flow[Any, Any] | EventType[Any]) -> None:
     event type or message has the name.
     """
     expected = _bodies_by_kind_and_name(entry)
-    body_types = {ce_type(body): body for bodies in expected.values() for body in bodies}
+    body_types = {name: body for bodies in expected.values() for body in bodies for name in ce_types(body)}
     if _is_taken(entry) or any(EXPECTED_BODY_TYPES.get(key, bodies) != bodies for key, bodies in expected.items()):
         raise ValueError(f"{entry.name!r}: another flow or event type has this name or body")
     for name, body in body_types.items():
@@ -84,7 +84,7 @@ def register(entry: Flow[Any, Any] | EventType[Any]) -> None:
     else:
         EVENT_TYPE_BY_BODY[entry.body_type] = entry
     EXPECTED_BODY_TYPES.update(expected)
-    for body in body_types.values():
+    for body in set(body_types.values()):
         register_body(body)
 
 

@@ -136,7 +136,7 @@ class Endpoint(Generic[U]):
         request = envelope if is_request else await self._find_pending_request(envelope, work)
         if request is None:
             return None
-        reply = request.reply_with(result.reply, source=self._service, at=self._clock())
+        reply = self._staging.write(request.reply_with(result.reply, source=self._service, at=self._clock()))
         await work.record_reply(reply)
         return reply
 

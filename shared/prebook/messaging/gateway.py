@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from prebook.contracts.message import Unavailable
+from prebook.messaging.body_writer import DEFAULT_WRITER, BodyWriter
 from prebook.messaging.channel import Channels
 from prebook.messaging.claim_checks import ClaimCheckPolicy, RedeemClaim, redeem_nothing
 from prebook.messaging.clock import utc_now
@@ -234,15 +235,17 @@ def create_gateway(
     dead_letter: DeadLetterLocal = keep_failed,
     claim_checks: ClaimCheckPolicy | None = None,
     redeem: RedeemClaim = redeem_nothing,
+    writer: BodyWriter = DEFAULT_WRITER,
     observer: MessagingObserver | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> MessagingGateway[U]:
     """The messaging core of a service: its handler table between its channels and its database.
 
-    ``claim_checks``: policy for large bodies of its messages; ``redeem`` gets those of received ones.
+    ``claim_checks``: policy for large bodies of its messages; ``redeem`` gets those of received ones. ``writer``: form
+    in which it writes bodies.
     """
     observer = observer or NullObserver()
-    staging = Staging(service, channels, policies, claim_checks)
+    staging = Staging(service, channels, policies, claim_checks, writer)
     endpoint = Endpoint(
         service, handlers, units.messages, staging, policies, redeem=redeem, observer=observer, clock=clock
     )

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from prebook.contracts.plan import Plan
 from prebook.flows import EVENT_TYPE_BY_BODY, FLOWS, Event, Request
+from prebook.messaging.body_writer import DEFAULT_WRITER, BodyWriter
 from prebook.messaging.channel import Channel, Channels
 from prebook.messaging.claim_checks import ClaimCheckPolicy
 from prebook.messaging.envelope import Envelope, MessageKind, message_id
@@ -43,10 +44,19 @@ class Staging:
     """Addresses the messages of one handler result and enqueues them inside its unit of work."""
 
     def __init__(
-        self, service: str, channels: Channels, policies: Policies, claim_checks: ClaimCheckPolicy | None = None
+        self,
+        service: str,
+        channels: Channels,
+        policies: Policies,
+        claim_checks: ClaimCheckPolicy | None = None,
+        writer: BodyWriter = DEFAULT_WRITER,
     ) -> None:
-        """``claim_checks``: policy for large bodies; None: every message carries its body."""
+        """``claim_checks``: policy for large bodies; None: every message carries its body.
+
+        ``writer``: form in which bodies are written.
+        """
         self._claim_checks = claim_checks
+        self._writer = writer
         self._service = service
         self._channels = channels
         self._policies = policies
@@ -78,6 +88,10 @@ class Staging:
         if messages:
             await work.enqueue(messages)
         return inline
+
+    def write(self, envelope: Envelope) -> Envelope:
+        """Return a new message with its body in the form in which this service writes it."""
+        return self._writer.write(envelope)
 
     def _channel(self, envelope: Envelope) -> Channel:
         return self._channels[envelope.coupling]
@@ -117,12 +131,12 @@ class Staging:
             expires_at=context.now + lifetime,
             trace=context.trace.child(),
         )
-        return self._channel(envelope).addressed(envelope)
+        return self._channel(envelope).addressed(self.write(envelope))
 
     def _event(self, event: Event, context: MessageContext) -> Envelope:
         name = EVENT_TYPE_BY_BODY[type(event.body)].name
         conversation_id = event.conversation_id or context.conversation_id
-        return Envelope(
+        envelope = Envelope(
             id=message_id(conversation_id, name, event.key),
             kind=MessageKind.EVENT,
             flow=name,
@@ -133,6 +147,7 @@ class Staging:
             plan=context.plan,
             trace=context.trace.child(),
         )
+        return self.write(envelope)
 
     def _pending_reply(self, request: Envelope, delay_s: float) -> PendingReply:
         policy = self._policies[request.flow]

@@ -39,7 +39,7 @@ class ArchivedMessage:
 
     @property
     def type(self) -> str:
-        """The message type, such as ``prebook.booking_ended.v1``; empty if the header is missing."""
+        """The message type, such as ``prebook.booking_ended.v3``; empty if the header is missing."""
         return self.headers.get(TYPE_HEADER, "")
 
     @property

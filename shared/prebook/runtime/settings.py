@@ -10,17 +10,17 @@ import msgspec
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, OPERATIONS, SERVICES
 from prebook.http.callback_targets import unusable_hosts
-from prebook.messaging.codec import MAX_BODY_BYTES
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import FlowPolicy, read_policies
 from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
-from prebook.runtime.offer_settings import OfferSettings
+from prebook.runtime.message_settings import MessageSettings
 from prebook.runtime.retention import MAX_OUTBOX_DEDUP_S, OUTBOX_DEDUP_S
 from prebook.runtime.settings_checks import (
     SECRET_FORMAT,
     require_valid_proxies,
     require_valid_secrets,
+    require_valid_versions,
     split_caller_secrets,
 )
 
@@ -40,7 +40,7 @@ RELOADABLE_SECRETS = ("signing_secrets", "caller_secrets", "operator_tokens", "r
 """Settings that are reloaded when their files change (``secret_reload``)."""
 
 
-class ServiceSettings(OfferSettings, kw_only=True):
+class ServiceSettings(MessageSettings, kw_only=True):
     """Each field is an environment variable: ``http_port`` is PREBOOK_HTTP_PORT (or PREBOOK_HTTP_PORT_FILE).
 
     No field changes while the service runs but the secrets (``RELOADABLE_SECRETS``), which are read at every use.
@@ -246,39 +246,6 @@ class ServiceSettings(OfferSettings, kw_only=True):
             description="seconds, up to a week, in which a repeated operation enqueues no new message",
         ),
     ] = OUTBOX_DEDUP_S
-    message_history: Annotated[
-        Literal["on", "off"],
-        msgspec.Meta(
-            description="on or off: whether each message that the service publishes lists its hops, that is its "
-            "publications to the broker, in the header prebook-x-hops"
-        ),
-    ] = "on"
-    claim_check_threshold_bytes: Annotated[
-        int,
-        msgspec.Meta(
-            ge=1024,
-            le=MAX_BODY_BYTES,
-            description="bytes above which the body of a message stays in the sender's claim store, and the message "
-            "carries a claim check",
-        ),
-    ] = 16 * 1024
-    claim_check_lifetime_s: Annotated[
-        float,
-        msgspec.Meta(
-            ge=0,
-            description="seconds that a body is kept in the claim store; 0: as long as archive, expiry, retries and "
-            "parking require. A shorter value stops the service at its start",
-        ),
-    ] = 0.0
-    claim_check_extension_s: Annotated[
-        float,
-        msgspec.Meta(
-            ge=1,
-            le=86_400,
-            description="seconds between two extensions of the bodies that dead letters and unsent messages refer to; "
-            "the same for all services",
-        ),
-    ] = 3_600.0
     log_level: Annotated[
         str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     ] = "info"
@@ -315,6 +282,7 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
     if settings.http_port == settings.internal_port:
         raise BadSettings("PREBOOK_INTERNAL_PORT is that of PREBOOK_HTTP_PORT; the listeners need two ports")
+    require_valid_versions(settings.message_versions)
     require_valid_proxies(settings.rider_header, settings.trusted_proxies)
     if unusable := unusable_hosts(settings.rider_callback_hosts):
         raise BadSettings(

@@ -11,7 +11,7 @@ from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import VehicleClass
 from prebook.flows import EVENT_TYPES, FLOWS, SERVICES
 from prebook.messaging import addresses
-from prebook.messaging.body_codec import BODY_TYPES, ce_type
+from prebook.messaging.body_codec import VERSION_TYPES, ce_type, ce_types
 from prebook.messaging.codec import SAFE_ID
 from prebook.messaging.envelope import MessageKind
 from prebook.messaging.headers import (
@@ -242,7 +242,9 @@ def _reply(grant: Grant) -> Json:
         return {}
     flow = FLOWS[grant.routing_key]
     where = _send_channel_name(addresses.REPLIES, addresses.caller_routing_key(flow.caller, flow.name))
-    messages = [_ref("channels", where, "messages", ce_type(body)) for body in flow.possible_reply_types]
+    messages = [
+        _ref("channels", where, "messages", name) for body in flow.possible_reply_types for name in ce_types(body)
+    ]
     return {"reply": {"channel": _ref("channels", where), "messages": messages}}
 
 
@@ -257,8 +259,8 @@ def _receive_operation(queue: Queue) -> tuple[str, Json]:
 
 
 def _components() -> Json:
-    _, schemas = msgspec.json.schema_components(BODY_TYPES.values(), ref_template="#/components/schemas/{name}")
-    messages = {name: _message(name, body) for name, body in sorted(BODY_TYPES.items())}
+    _, schemas = msgspec.json.schema_components(VERSION_TYPES.values(), ref_template="#/components/schemas/{name}")
+    messages = {name: _message(name, body) for name, body in sorted(VERSION_TYPES.items())}
     return {"schemas": {**schemas, "Headers": HEADERS_SCHEMA}, "messages": messages}
 
 
@@ -280,7 +282,8 @@ def _message(name: str, body: type[Message]) -> Json:
 
 
 def _messages(bodies: Iterable[type[Message]]) -> Json:
-    return {ce_type(body): _ref("components", "messages", ce_type(body)) for body in bodies}
+    """Return the messages with these bodies, in every version that a sender may write."""
+    return {name: _ref("components", "messages", name) for body in bodies for name in ce_types(body)}
 
 
 def _send_channel_name(exchange: str, routing_key: str) -> str:

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 
-from prebook.contracts.distance import ride_minutes
+from prebook.contracts.distance import SECONDS_PER_MINUTE, ride_minutes
 from prebook.contracts.matching import FindDriver
+from prebook.contracts.ride import Stop
 from prebook.lab.experiments.stub_caller import StubCaller
 from prebook.lab.load.rides import RideSpec
 
@@ -21,9 +22,9 @@ async def request_drivers(booking: StubCaller, rides: Iterable[tuple[str, RideSp
 
 def _find_driver(ride: RideSpec) -> FindDriver:
     return FindDriver(
-        pickup=ride.pickup,
+        pickup=Stop(place=ride.pickup),
         pickup_at=ride.pickup_at,
-        ride_minutes=ride_minutes(ride.pickup, ride.dropoff),
+        ride_s=ride_minutes(ride.pickup, ride.dropoff) * SECONDS_PER_MINUTE,
         vehicle_class=ride.vehicle_class,
         passengers=ride.passengers,
     )
