@@ -25,6 +25,7 @@ from prebook.lab.experiments.experiment import (
     ExperimentRun,
     Measurement,
     Prerequisite,
+    ResultTable,
     Section,
     Size,
     SizeOption,
@@ -276,3 +277,10 @@ def test_a_result_as_markdown_has_the_command_and_both_sides(tmp_path: Path) -> 
     lines = to_markdown(result)
     assert lines[0].startswith("`prebook lab run example --seed 7`")
     assert "| lost = 0 | with an outbox | lost 0 | = | 0 | held | held |" in lines
+
+
+def test_a_table_by_arrangement_has_a_row_of_texts_for_each() -> None:
+    table = ResultTable.by_arrangement(
+        "Title", ("way", "sent", "s"), {"a": 1.0, "b": 2.0}, lambda s: (7, f"{s:.1f}"), ""
+    )
+    assert (table.columns, table.rows) == (("way", "sent", "s"), (("a", "7", "1.0"), ("b", "7", "2.0")))

@@ -4,11 +4,11 @@ Source of the claims: the talk "Advanced integration patterns & trade-offs for l
 API309).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 import rich_click as click
@@ -37,6 +37,10 @@ SECTION_TITLES = {
 }
 
 
+T = TypeVar("T")
+NameT = TypeVar("NameT", bound=str)
+
+
 class ResultTable(msgspec.Struct, frozen=True, kw_only=True):
     """Table of a result; each row has one cell per column."""
 
@@ -44,6 +48,19 @@ class ResultTable(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+
+    @classmethod
+    def by_arrangement(
+        cls,
+        title: str,
+        columns: Sequence[str],
+        seen: Mapping[NameT, T],
+        cells: Callable[[T], Iterable[object]],
+        caption: str,
+    ) -> Self:
+        """Return a table with a row for each arrangement of ``seen``: its name, and ``cells`` of what it has shown."""
+        rows = tuple((str(name), *map(str, cells(own))) for name, own in seen.items())
+        return cls(title=title, columns=tuple(columns), rows=rows, caption=caption)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,7 @@ from prebook.lab.experiments.experiment import (
     SizeOption,
 )
 from prebook.lab.experiments.patterns.receiver import SeededDefect
+from prebook.lab.experiments.patterns.size import LOSE_ONLY, defect_option
 from prebook.lab.experiments.service_processes import ServiceProcesses, shorten_retries
 from prebook.lab.experiments.testbed import connect_as_admin
 from prebook.lab.load.rides import campaign_week, nth_ride
@@ -193,25 +194,13 @@ def _bytes_table(inline: int, checked: int) -> ResultTable:
 
 
 def _bodies_table(seen: Mapping[str, BodiesSeen], kills: int) -> ResultTable:
-    def cells(own: BodiesSeen) -> tuple[str, ...]:
-        counts = (own.planned, own.parked, own.received, own.read, own.deleted_unread, own.waiting)
-        return tuple(map(str, (*counts, own.kept, own.orphans)))
-
-    return ResultTable(
-        title="Routes of 200 KiB",
-        columns=(
-            "arrangement",
-            "planned",
-            "parked",
-            "received",
-            "read",
-            "deleted unread",
-            "waiting",
-            "kept",
-            "orphans",
-        ),
-        rows=tuple((name, *cells(own)) for name, own in seen.items()),
-        caption=f"{kills} kills of sender and receiver; parked messages are replayed after {MESSAGE_TTL}, the last one "
+    columns = ("planned", "parked", "received", "read", "deleted_unread", "waiting", "kept", "orphans")
+    return ResultTable.by_arrangement(
+        "Routes of 200 KiB",
+        ("arrangement", *(name.replace("_", " ") for name in columns)),
+        seen,
+        lambda own: (getattr(own, name) for name in columns),
+        f"{kills} kills of sender and receiver; parked messages are replayed after {MESSAGE_TTL}, the last one "
         "after two lifetimes more",
     )
 
@@ -232,11 +221,7 @@ CLAIM_CHECK = Experiment(
     options=(
         SizeOption("rides", click.IntRange(8, 5_000), "Number of rides of each arrangement, with a route of 200 KiB."),
         SizeOption("kills", click.IntRange(1, 100), "Number of kills while routes are planned."),
-        SizeOption(
-            "defect",
-            click.Choice([str(defect) for defect in (SeededDefect.NONE, SeededDefect.LOSE)]),
-            "Mistake to seed into the right way, to see which law fails: a body is lost.",
-        ),
+        defect_option(LOSE_ONLY, "a body is lost"),
     ),
     measure=measure,
 )

@@ -218,9 +218,13 @@ async def _facts(site: PatternSite, arrangement: str, names: Sequence[str], park
 
 
 def _table(facts: Mapping[str, EnrichmentFacts]) -> ResultTable:
-    return ResultTable(
-        title="Messages by the outcome of their enrichment",
-        columns=(
+    def cells(own: EnrichmentFacts) -> Iterable[object]:
+        outcomes = (own.outcomes.get(outcome, 0) for outcome in EnrichmentOutcome)
+        return own.received, *outcomes, own.lookups, own.locked, f"{own.locked_ms:.1f}", f"{own.per_s:.0f}"
+
+    return ResultTable.by_arrangement(
+        "Messages by the outcome of their enrichment",
+        (
             "arrangement",
             "in",
             "enriched",
@@ -231,19 +235,9 @@ def _table(facts: Mapping[str, EnrichmentFacts]) -> ResultTable:
             "ms from lock to save",
             "messages/s",
         ),
-        rows=tuple(
-            (
-                ARRANGEMENTS[arrangement],
-                str(own.received),
-                *(str(own.outcomes.get(outcome, 0)) for outcome in EnrichmentOutcome),
-                str(own.lookups),
-                str(own.locked),
-                f"{own.locked_ms:.1f}",
-                f"{own.per_s:.0f}",
-            )
-            for arrangement, own in facts.items()
-        ),
-        caption=f"a lookup takes {LOOKUP_MS:g} ms; {RIDERS} riders; a profile is reused for {MAX_AGE_S:g} s, and "
+        {ARRANGEMENTS[arrangement]: own for arrangement, own in facts.items()},
+        cells,
+        f"a lookup takes {LOOKUP_MS:g} ms; {RIDERS} riders; a profile is reused for {MAX_AGE_S:g} s, and "
         "not at all in the last two arrangements",
     )
 

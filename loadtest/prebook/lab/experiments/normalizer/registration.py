@@ -51,6 +51,7 @@ from prebook.lab.experiments.normalizer.laws import (
 )
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.site import QuietPeriod
+from prebook.lab.experiments.patterns.size import LOSE_ONLY, defect_option
 from prebook.lab.experiments.service_processes import ServiceProcesses
 from prebook.lab.experiments.stub_caller import StubCaller
 from prebook.lab.experiments.testbed import connect_as_admin
@@ -246,17 +247,16 @@ def requests_for(seed: int, number: int, week: datetime) -> list[AskFleet]:
 
 
 def _table(exchanges: Sequence[Exchange]) -> ResultTable:
-    def cells(own: Sequence[Exchange]) -> tuple[str, ...]:
+    def cells(own: Sequence[Exchange]) -> tuple[int, ...]:
         causes = [kept.cause for each in own for kept in each.kept]
         offers = sum(isinstance(each.reply, FleetOffered) for each in own)
         translated = sum(each.is_translated for each in own)
         parked = (causes.count(cause) for cause in CAUSES.values())
-        counts = (len(own), offers, translated - offers, *parked, count_wrong_offers(own), count_wrong_casts(own))
-        return tuple(map(str, counts))
+        return (len(own), offers, translated - offers, *parked, count_wrong_offers(own), count_wrong_casts(own))
 
-    return ResultTable(
-        title="Replies of the partners",
-        columns=(
+    return ResultTable.by_arrangement(
+        "Replies of the partners",
+        (
             "partner",
             "requests",
             "offers",
@@ -265,8 +265,9 @@ def _table(exchanges: Sequence[Exchange]) -> ResultTable:
             "wrong minutes, translated",
             "wrong minutes, cast",
         ),
-        rows=tuple((fleet, *cells([each for each in exchanges if each.fleet == fleet])) for fleet in TRANSLATORS),
-        caption=f"{ASK_FLEET.provider} is killed once in the first half",
+        {fleet: [each for each in exchanges if each.fleet == fleet] for fleet in TRANSLATORS},
+        cells,
+        f"{ASK_FLEET.provider} is killed once in the first half",
     )
 
 
@@ -285,11 +286,7 @@ NORMALIZER = Experiment(
     quick=NormalizerSize(rides=12),
     options=(
         SizeOption("rides", click.IntRange(4, 5_000), "Number of rides of each of two batches."),
-        SizeOption(
-            "defect",
-            click.Choice([str(defect) for defect in (SeededDefect.NONE, SeededDefect.LOSE)]),
-            "Mistake to seed into the right way, to see which law fails: an unreadable reply is forgotten.",
-        ),
+        defect_option(LOSE_ONLY, "an unreadable reply is forgotten"),
     ),
     measure=measure,
 )

@@ -81,11 +81,12 @@ async def _subscribe_each(site: PatternSite, names: list[str]) -> Counter[str]:
 
 
 def _table(names: list[str], counts: Mapping[str, Counter[str]]) -> ResultTable:
-    return ResultTable(
-        title="Effects of messages with three consumers",
-        columns=("arrangement", "messages", "effects"),
-        rows=tuple((name, str(len(names)), str(sum(own[each] for each in names))) for name, own in counts.items()),
-        caption="one of the competing consumers is killed on the way",
+    return ResultTable.by_arrangement(
+        "Effects of messages with three consumers",
+        ("arrangement", "messages", "effects"),
+        counts,
+        lambda own: (len(names), sum(own[each] for each in names)),
+        "one of the competing consumers is killed on the way",
     )
 
 

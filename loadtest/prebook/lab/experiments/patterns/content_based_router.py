@@ -140,19 +140,16 @@ def expected_messages(routes: Sequence[Route], messages: Iterable[WireMessage]) 
 
 
 def _table(sent: int, received: Mapping[str, Received]) -> ResultTable:
-    return ResultTable(
-        title="Confirmed rides at two dispatch desks",
-        columns=("arrangement", "sent", *(name.replace("_", " ") for name in SERVICES), "on two routes"),
-        rows=tuple(
-            (
-                name,
-                str(sent),
-                *(str(len(own[route])) for route in SERVICES),
-                str(sum(map(len, own.values())) - len(frozenset().union(*own.values()))),
-            )
-            for name, own in received.items()
-        ),
-        caption="the desk of the south-west is killed midway and restarted",
+    def cells(own: Received) -> Iterable[int]:
+        on_two_routes = sum(map(len, own.values())) - len(frozenset().union(*own.values()))
+        return (sent, *(len(own[route]) for route in SERVICES), on_two_routes)
+
+    return ResultTable.by_arrangement(
+        "Confirmed rides at two dispatch desks",
+        ("arrangement", "sent", *(name.replace("_", " ") for name in SERVICES), "on two routes"),
+        received,
+        cells,
+        "the desk of the south-west is killed midway and restarted",
     )
 
 

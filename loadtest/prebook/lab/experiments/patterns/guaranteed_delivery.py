@@ -162,11 +162,12 @@ def _broker_missing(testbed: ExperimentTestbed) -> str:
 
 
 def _table(sent: int, received: Mapping[str, set[str]]) -> ResultTable:
-    return ResultTable(
-        title="Messages received after the broker was killed",
-        columns=("messages", "sent", "received"),
-        rows=tuple((name, str(sent), str(len(own))) for name, own in received.items()),
-        caption="the broker is killed with SIGKILL while confirms are outstanding, and restarted on its data",
+    return ResultTable.by_arrangement(
+        "Messages received after the broker was killed",
+        ("messages", "sent", "received"),
+        received,
+        lambda own: (sent, len(own)),
+        "the broker is killed with SIGKILL while confirms are outstanding, and restarted on its data",
     )
 
 

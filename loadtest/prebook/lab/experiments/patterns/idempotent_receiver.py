@@ -77,14 +77,12 @@ async def _deliver_copies(
 
 
 def _table(size: PatternSize, counts: Mapping[str, Counter[str]]) -> ResultTable:
-    return ResultTable(
-        title="Effects of messages that are delivered three times",
-        columns=("memory of handled ids", "messages", "deliveries, at least", "effects"),
-        rows=tuple(
-            (name, str(size.messages), str(COPIES * size.messages), str(own.total() - own[LAST]))
-            for name, own in counts.items()
-        ),
-        caption="the receiver is killed and restarted while it handles the first copies",
+    return ResultTable.by_arrangement(
+        "Effects of messages that are delivered three times",
+        ("memory of handled ids", "messages", "deliveries, at least", "effects"),
+        counts,
+        lambda own: (size.messages, COPIES * size.messages, own.total() - own[LAST]),
+        "the receiver is killed and restarted while it handles the first copies",
     )
 
 

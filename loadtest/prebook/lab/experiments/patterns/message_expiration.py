@@ -88,14 +88,12 @@ async def _count_expired(site: PatternSite, queue: str) -> int:
 
 
 def _table(size: PatternSize, counts: dict[str, Counter[str]]) -> ResultTable:
-    return ResultTable(
-        title="Messages that wait for a receiver until half of them are out of date",
-        columns=("arrangement", "sent", "handled", "expired", "handled late"),
-        rows=tuple(
-            (name, str(size.messages), str(own["handled"]), str(own["expired"]), str(own["late"]))
-            for name, own in counts.items()
-        ),
-        caption=f"time to live of the first half {SHORT_S:g} s, of the second {LONG_S:g} s; the receiver is away",
+    return ResultTable.by_arrangement(
+        "Messages that wait for a receiver until half of them are out of date",
+        ("arrangement", "sent", "handled", "expired", "handled late"),
+        counts,
+        lambda own: (size.messages, own["handled"], own["expired"], own["late"]),
+        f"time to live of the first half {SHORT_S:g} s, of the second {LONG_S:g} s; the receiver is away",
     )
 
 

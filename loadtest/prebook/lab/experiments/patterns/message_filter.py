@@ -142,21 +142,17 @@ def message_bytes(wire: WireMessage) -> int:
 
 def _table(sent: int, found: Mapping[str, Filtered]) -> ResultTable:
     least = max(1, found[RIGHT].delivered_bytes)
-    return ResultTable(
-        title="Extraordinary rides of all confirmed rides",
-        columns=("arrangement", "sent", "passed", "dropped", "bytes delivered", "times as many"),
-        rows=tuple(
-            (
-                name,
-                str(sent),
-                str(len(own.passed)),
-                str(len(own.dropped)),
-                f"{own.delivered_bytes:,}",
-                f"{own.delivered_bytes / least:.1f}",
-            )
-            for name, own in found.items()
-        ),
-        caption=f"fare from {MIN_FARE_CENTS} cents or distance from {MIN_DISTANCE_M} m; bytes of headers and bodies; "
+
+    def cells(own: Filtered) -> tuple[object, ...]:
+        times = f"{own.delivered_bytes / least:.1f}"
+        return sent, len(own.passed), len(own.dropped), f"{own.delivered_bytes:,}", times
+
+    return ResultTable.by_arrangement(
+        "Extraordinary rides of all confirmed rides",
+        ("arrangement", "sent", "passed", "dropped", "bytes delivered", "times as many"),
+        found,
+        cells,
+        f"fare from {MIN_FARE_CENTS} cents or distance from {MIN_DISTANCE_M} m; bytes of headers and bodies; "
         "the subscriber is killed midway and restarted",
     )
 

@@ -260,13 +260,12 @@ def _hops_table(recorded: Mapping[str, Hops], made: Mapping[str, MadeHops]) -> R
 
 
 def _loop_table(hops: int, histories: Mapping[str, str]) -> ResultTable:
-    return ResultTable(
-        title="History of a message in a loop",
-        columns=("arrangement", "hops made", "hops listed", "characters"),
-        rows=tuple(
-            (name, str(hops), str(history.count(";") + 1), str(len(history))) for name, history in histories.items()
-        ),
-        caption=f"recording a hop takes {publication_cost_us(''):.1f} us for a new message, "
+    return ResultTable.by_arrangement(
+        "History of a message in a loop",
+        ("arrangement", "hops made", "hops listed", "characters"),
+        histories,
+        lambda history: (hops, history.count(";") + 1, len(history)),
+        f"recording a hop takes {publication_cost_us(''):.1f} us for a new message, "
         f"{publication_cost_us(histories[RIGHT]):.1f} us for one with a full history",
     )
 

@@ -106,16 +106,17 @@ async def _run_bookings(
 
 
 def _table(started: int, outcomes: Mapping[Arrangement, Mapping[str, Outcome]]) -> ResultTable:
-    def cells(found: Mapping[str, Outcome]) -> tuple[str, ...]:
+    def cells(found: Mapping[str, Outcome]) -> tuple[int, ...]:
         states = Counter(state for state, _, _ in found.values())
         ended = sum(states[state] for state in SETTLED_STATES)
-        return (str(started), str(ended), str(started - ended), str(states[BookingState.CONFIRMED]))
+        return started, ended, started - ended, states[BookingState.CONFIRMED]
 
-    return ResultTable(
-        title="Bookings run by booking's process",
-        columns=("arrangement", "started", "ended", "open", "confirmed"),
-        rows=tuple((name, *cells(found)) for name, found in outcomes.items()),
-        caption="a killed process manager is restarted while half of the fares are on their way",
+    return ResultTable.by_arrangement(
+        "Bookings run by booking's process",
+        ("arrangement", "started", "ended", "open", "confirmed"),
+        outcomes,
+        cells,
+        "a killed process manager is restarted while half of the fares are on their way",
     )
 
 

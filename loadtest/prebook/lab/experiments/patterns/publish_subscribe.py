@@ -95,14 +95,12 @@ def _by_subscriber(effects: list[Effect]) -> Received:
 
 
 def _table(names: list[str], received: Mapping[str, Received]) -> ResultTable:
-    return ResultTable(
-        title="Events received by each of three subscribers",
-        columns=("arrangement", "events", *RECEIVER_SERVICES),
-        rows=tuple(
-            (name, str(len(names)), *(str(len(own[service])) for service in RECEIVER_SERVICES))
-            for name, own in received.items()
-        ),
-        caption=f"{RECEIVER_SERVICES[0]} is killed on the way and restarted when the others have every event",
+    return ResultTable.by_arrangement(
+        "Events received by each of three subscribers",
+        ("arrangement", "events", *RECEIVER_SERVICES),
+        received,
+        lambda own: (len(names), *(len(own[service]) for service in RECEIVER_SERVICES)),
+        f"{RECEIVER_SERVICES[0]} is killed on the way and restarted when the others have every event",
     )
 
 

@@ -108,15 +108,16 @@ def _spec(
 
 
 def _table(requests: int, replies: Mapping[str, Replies]) -> ResultTable:
-    def cells(own: Replies) -> tuple[str, ...]:
+    def cells(own: Replies) -> tuple[int, ...]:
         pairs = [pair for each in own.values() for pair in each]
-        return (str(requests * len(own)), str(len(pairs)), str(sum(asked != answered for asked, answered in pairs)))
+        return requests * len(own), len(pairs), sum(asked != answered for asked, answered in pairs)
 
-    return ResultTable(
-        title="Replies to two requesters",
-        columns=("arrangement", "requests", "replies matched", "with another request"),
-        rows=tuple((name, *cells(own)) for name, own in replies.items()),
-        caption="the replier works on several requests at a time; it is killed on the way and restarted",
+    return ResultTable.by_arrangement(
+        "Replies to two requesters",
+        ("arrangement", "requests", "replies matched", "with another request"),
+        replies,
+        cells,
+        "the replier works on several requests at a time; it is killed on the way and restarted",
     )
 
 

@@ -20,14 +20,18 @@ class PatternSize(Size, frozen=True, kw_only=True):
     defect: SeededDefect = SeededDefect.NONE
 
 
+def defect_option(defects: Iterable[SeededDefect] = SeededDefect, mistake: str = "") -> SizeOption:
+    """Return the option for the field ``defect`` of a size. ``mistake``: what goes wrong, if only one thing can."""
+    text = f"Mistake to seed into the right way, to see which law fails{': ' if mistake else ''}{mistake}."
+    return SizeOption("defect", click.Choice([str(defect) for defect in defects]), text)
+
+
+LOSE_ONLY = (SeededDefect.NONE, SeededDefect.LOSE)
+"""Defects of an experiment in which nothing can be doubled."""
 QUICK = PatternSize(messages=60)
 PATTERN_OPTIONS = (
     SizeOption("messages", click.IntRange(10, 20_000), "Number of messages."),
-    SizeOption(
-        "defect",
-        click.Choice([str(defect) for defect in SeededDefect]),
-        "Mistake to seed into the right way, to see which law fails.",
-    ),
+    defect_option(),
 )
 
 

@@ -96,11 +96,12 @@ async def _count_archived(site: PatternSite, names: list[str]) -> int:
 
 
 def _table(sent: int, handled: dict[str, Counter[str]]) -> ResultTable:
-    return ResultTable(
-        title="Messages with a tap that is away",
-        columns=("arrangement", "sent", "handled meanwhile", "tapped at the end"),
-        rows=tuple((name, str(sent), str(own[MAIN]), str(own[TAP])) for name, own in handled.items()),
-        caption="the tap's process is killed before the messages are sent, and restarted afterwards",
+    return ResultTable.by_arrangement(
+        "Messages with a tap that is away",
+        ("arrangement", "sent", "handled meanwhile", "tapped at the end"),
+        handled,
+        lambda own: (sent, own[MAIN], own[TAP]),
+        "the tap's process is killed before the messages are sent, and restarted afterwards",
     )
 
 

@@ -167,35 +167,26 @@ def _pace(spec: PipeWorkerSpec, items: int) -> PipePace:
 
 
 def _account_table(runs: Mapping[str, PipeRun]) -> ResultTable:
-    accounts = {name: each.account for name, each in runs.items()}
-    return ResultTable(
-        title="Items by their end",
-        columns=("arrangement", "in", "filtered", "delivered", "parked", "waiting"),
-        rows=tuple(
-            (name, *(str(count) for count in (a.received, a.filtered, a.delivered, a.parked, a.waiting)))
-            for name, a in accounts.items()
-        ),
-        caption="counted by their ids at the target, in the parking queue, in the source and by the filter",
+    return ResultTable.by_arrangement(
+        "Items by their end",
+        ("arrangement", "in", "filtered", "delivered", "parked", "waiting"),
+        {name: each.account for name, each in runs.items()},
+        lambda own: (own.received, own.filtered, own.delivered, own.parked, own.waiting),
+        "counted by their ids at the target, in the parking queue, in the source and by the filter",
     )
 
 
 def _pace_table(runs: Mapping[str, PipeRun]) -> ResultTable:
-    paces = {name: each.pace for name, each in runs.items() if each.pace}
-    return ResultTable(
-        title="Pace of the pipe",
-        columns=("arrangement", "items/s", "slowest stage", "its capacity/s", "waiting before it", "waiting behind it"),
-        rows=tuple(
-            (
-                name,
-                f"{pace.per_s:.1f}",
-                pace.slowest,
-                f"{pace.capacity_per_s:.1f}",
-                f"{pace.waiting_before:.1f}",
-                f"{pace.waiting_behind:.1f}",
-            )
-            for name, pace in paces.items()
-        ),
-        caption="the capacity follows from parallelism, batch size and the measured time of a batch",
+    def cells(pace: PipePace) -> Iterable[object]:
+        rest = (pace.capacity_per_s, pace.waiting_before, pace.waiting_behind)
+        return f"{pace.per_s:.1f}", pace.slowest, *(f"{value:.1f}" for value in rest)
+
+    return ResultTable.by_arrangement(
+        "Pace of the pipe",
+        ("arrangement", "items/s", "slowest stage", "its capacity/s", "waiting before it", "waiting behind it"),
+        {name: each.pace for name, each in runs.items() if each.pace},
+        cells,
+        "the capacity follows from parallelism, batch size and the measured time of a batch",
     )
 
 

@@ -27,6 +27,7 @@ from prebook.lab.experiments.experiment import (
     SizeOption,
 )
 from prebook.lab.experiments.patterns.receiver import SeededDefect
+from prebook.lab.experiments.patterns.size import LOSE_ONLY, defect_option
 from prebook.lab.experiments.scatter_gather import facts
 from prebook.lab.experiments.scatter_gather.laws import (
     ANSWERED,
@@ -189,23 +190,24 @@ def _doubt(healthy: AuctionsSeen, lag: TimerLag) -> str:
 def _table(ways: Mapping[str, AuctionsSeen], caption: str) -> ResultTable:
     columns = ("way", "requests", "used", "late", "duplicate", "unreadable", "missing", "partial")
     by = tuple(f"by {each.value.replace('_', ' ')}" for each in Completion)
-    return ResultTable(
-        title="Replies of fleets, and seconds until the answer",
-        columns=(*columns, *by, "median s", "slowest s"),
-        rows=tuple((name, *_cells(seen)) for name, seen in ways.items()),
-        caption=caption,
+    return ResultTable.by_arrangement(
+        "Replies of fleets, and seconds until the answer",
+        (*columns, *by, "median s", "slowest s"),
+        ways,
+        _cells,
+        caption,
     )
 
 
-def _cells(seen: AuctionsSeen) -> tuple[str, ...]:
+def _cells(seen: AuctionsSeen) -> tuple[object, ...]:
     total = total_replies(seen.auctions)
     waits = waits_s(a for a in seen.auctions if not a.disturbed)
     completed = [auction.completed_by for auction in seen.auctions]
     partial = sum(auction.is_partial for auction in seen.auctions)
     counts = (seen.requested, total.used, total.late, total.duplicate, total.unreadable, total.missing, partial)
     return (
-        *map(str, counts),
-        *(str(completed.count(each)) for each in Completion),
+        *counts,
+        *(completed.count(each) for each in Completion),
         *((f"{median(waits):.2f}", f"{waits[-1]:.2f}") if waits else ("-", "-")),
     )
 
@@ -226,11 +228,7 @@ SCATTER_GATHER = Experiment(
     options=(
         SizeOption("rides", click.IntRange(8, 2_000), "Number of rides of each batch."),
         SizeOption("batches", click.IntRange(2, 200), "Number of batches; a process is killed in every second one."),
-        SizeOption(
-            "defect",
-            click.Choice([str(defect) for defect in (SeededDefect.NONE, SeededDefect.LOSE)]),
-            "Mistake to seed into the right way, to see which law fails: a late reply is not counted.",
-        ),
+        defect_option(LOSE_ONLY, "a late reply is not counted"),
     ),
     measure=measure,
 )
