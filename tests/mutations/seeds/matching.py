@@ -14,8 +14,8 @@ def verdict_not_sent() -> None:
     """Tell the fleets of some auctions nothing about their offers."""
 
     def make(decide: Any) -> Any:
-        def decide_silently(auction: Auction, winner: Any) -> Any:
-            transition = decide(auction, winner)
+        def decide_silently(auction: Auction, *decision: Any) -> Any:
+            transition = decide(auction, *decision)
             return copy(transition, events=()) if is_chosen(auction.booking_id, SHARE) else transition
 
         return decide_silently
