@@ -1,5 +1,6 @@
 """In-memory store of booking."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,11 +14,14 @@ from prebook.booking.store import (
     LoadSignals,
     LockedBooking,
     LockedTrip,
+    PlanClock,
     PlannedRoute,
     StoredResponse,
     TripRecord,
     WaitingPage,
 )
+from prebook.contracts.booking import LedgerTotal
+from prebook.contracts.plan import plan_label
 from prebook.contracts.route import RouteGeometry
 from prebook.messaging.clock import utc_now
 
@@ -95,6 +99,14 @@ class MemoryBooking:
     async def read_ledger(self, prefix: str, after: LedgerPosition, limit: int) -> Sequence[Booking]:
         found = (b for b in self.bookings.values() if b.key.startswith(prefix) and (b.key, b.id) > after)
         return sorted(found, key=lambda b: (b.key, b.id))[:limit]
+
+    async def read_ledger_totals(self) -> Sequence[LedgerTotal]:
+        counts = Counter((plan_label(b.plan), b.state) for b in self.bookings.values())
+        plans = {plan_label(b.plan): dict(b.plan) for b in self.bookings.values()}
+        return [LedgerTotal(couplings=plans[label], state=state, bookings=n) for (label, state), n in counts.items()]
+
+    async def read_clocks(self, window_s: float) -> Sequence[PlanClock]:
+        return []  # the quantiles are SQL, and tested on PostgreSQL
 
     async def create_trip(self, trip: Trip, legs: Sequence[Booking], record: TripRecord) -> None:
         if trip.rider_key in self.trip_records:

@@ -9,9 +9,12 @@ from prebook.booking import process
 from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.booking.handlers import UnknownBooking, handle_driver_reply, handle_fare_reply, handle_notification_reply
 from prebook.booking.store import BookingWork, DuplicateKey, IdempotencyRecord, LedgerPosition, StoredResponse
+from prebook.contracts.booking import LedgerTotal
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, RiderNotified
+from prebook.contracts.plan import Coupling, plan_label
 from prebook.contracts.ride import BookingState
+from prebook.flows import FLOWS
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from tests.booking.booking_suite import BOOKING, MATCHED, NOW, PLAN, QUOTED
@@ -108,6 +111,24 @@ async def test_the_ledger_is_ordered_by_the_bytes_of_the_keys(begin: Store) -> N
         assert [b.key for b in await work.read_ledger("a-", LedgerPosition("a-", "bk_a-"), 1)] == ["a-10"]
         assert [b.key for b in await work.read_ledger("a%", START, 9)] == ["a%"]
         assert [b.key for b in await work.read_ledger("", LedgerPosition("b", "bk_b"), 9)] == []
+
+
+async def test_totals_count_every_booking_by_plan_and_state(begin: Store) -> None:
+    one_way = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
+    confirmed = process.apply_driver_reply(process.apply_fare_reply(BOOKING, QUOTED, NOW).booking, MATCHED, NOW).booking
+    for n, plan in enumerate((PLAN, PLAN, one_way)):
+        await create(begin, replace(BOOKING, id=f"bk_{n}", key=f"k{n}", plan=plan))
+    async with begin() as work:
+        assert await work.lock("bk_0")
+        await work.save(replace(confirmed, id="bk_0", key="k0"))
+
+    async with begin() as work:
+        totals = await work.read_ledger_totals()
+    assert sorted(totals, key=lambda total: (plan_label(total.couplings), total.state)) == [
+        LedgerTotal(couplings=one_way, state=BookingState.REQUESTED, bookings=1),
+        LedgerTotal(couplings=PLAN, state=BookingState.CONFIRMED, bookings=1),
+        LedgerTotal(couplings=PLAN, state=BookingState.REQUESTED, bookings=1),
+    ]
 
 
 async def test_replies_advance_the_stored_booking(begin: Store) -> None:

@@ -47,6 +47,8 @@ EXPECTED_CALLERS: Mapping[str, Callable[[str, str], set[str]]] = {
     "/checked-bodies/{reference}": lambda service, _: set(receivers_from(service)),
     "/checked-bodies/extensions": lambda *_: {"operations"},
     "/v1/ledger": lambda *_: {"console"},
+    "/v1/ledger/totals": lambda *_: {"console"},
+    "/v1/ledger/clocks": lambda *_: {"console"},
     "/v1/ledger/trips": lambda *_: {"console"},
     "/v1/ledger/auctions": lambda *_: {"console"},
     "/v1/partners/{partner}/condition": lambda *_: {"console"},

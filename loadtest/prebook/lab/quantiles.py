@@ -5,6 +5,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from prebook.patterns.quantile import nearest_rank
+
+__all__ = ["LatencySummary", "format_ms", "latency_summary", "median_interval", "nearest_rank"]
+
 Z_83_PERCENT = 1.386
 """Standard normal quantile of a two-sided 83 % interval.
 
@@ -27,15 +31,6 @@ class LatencySummary(msgspec.Struct, frozen=True, kw_only=True):
     p50_low: float = 0.0
     """Lower end of an 83 % confidence interval of the median, from order statistics; ``p50_high`` is the upper end."""
     p50_high: float = 0.0
-
-
-def nearest_rank(ordered: Sequence[float], percent: int) -> float:
-    """Return the smallest value that at least ``percent`` % of the values do not exceed.
-
-    ``ordered`` is ascending and not empty. Source: nearest-rank method.
-    """
-    rank = -(-percent * len(ordered) // 100)  # integers only: 0.99 has no exact float
-    return ordered[max(0, rank - 1)]
 
 
 def median_interval(ordered: Sequence[float]) -> tuple[float, float]:

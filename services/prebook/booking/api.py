@@ -14,17 +14,19 @@ from litestar.types import ControllerRouterHandler
 from prebook.booking.store import BookingWork, StoredResponse
 from prebook.booking.use_cases.book import BookRide
 from prebook.booking.use_cases.cancel import cancel_ride, find_booking
+from prebook.booking.use_cases.response_times import ResponseTimes
 from prebook.booking.use_cases.validation import with_rider
 from prebook.booking.views import (
     ACCEPTED,
     CREATED,
+    ledger_clocks_of,
     ledger_page_of,
     ledger_position_of,
     ride_details_of,
     trip_ledger_page_of,
     view_of,
 )
-from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage, RideDetails
+from prebook.contracts.booking import BookingRequest, BookingView, LedgerClocks, LedgerPage, LedgerTotals, RideDetails
 from prebook.contracts.trip_http import TripLedgerPage
 from prebook.http.bodies import StrictBody, require_json
 from prebook.http.call_guard import ALLOW_CONSOLE
@@ -101,7 +103,7 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
     return [book, get_allowed_methods, get_booking, cancel]
 
 
-def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteHandler]:
+def internal_routes(context: ServiceContext[BookingWork], response_times: ResponseTimes) -> Sequence[BaseRouteHandler]:
     """Litestar route handlers of the ledger and of single rides, for the console."""
 
     @get(
@@ -129,6 +131,27 @@ def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteH
             return trip_ledger_page_of(await work.read_trip_ledger(prefix, ledger_position_of(after), limit), limit)
 
     @get(
+        "/v1/ledger/totals",
+        summary="Count all bookings by plan and state",
+        responses=problem_responses(401, 403),
+        opt=ALLOW_CONSOLE,
+    )
+    async def count_bookings() -> LedgerTotals:
+        async with context.units.commands() as work:
+            return LedgerTotals(totals=tuple(await work.read_ledger_totals()))
+
+    @get(
+        "/v1/ledger/clocks",
+        summary="Get exact quantiles of the times to response, outcome and notice, by plan",
+        responses=problem_responses(400, 401, 403),
+        opt=ALLOW_CONSOLE,
+    )
+    async def read_clocks(window_s: Annotated[int, QueryParameter(ge=1, le=600)] = 60) -> LedgerClocks:
+        async with context.units.commands() as work:
+            clocks = await work.read_clocks(window_s)
+        return ledger_clocks_of([*response_times.within(window_s), *clocks], window_s)
+
+    @get(
         "/v1/rides/{booking_id:str}",
         summary="Get the ride of a booking, without its rider",
         responses=problem_responses(401, 403, 404),
@@ -137,7 +160,7 @@ def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteH
     async def get_ride(booking_id: BookingId) -> RideDetails:
         return ride_details_of(await find_booking(context, check_id(booking_id), rider_id=None))
 
-    return [list_ledger, list_trips, get_ride]
+    return [list_ledger, list_trips, count_bookings, read_clocks, get_ride]
 
 
 async def check_headers(request: AnyRequest) -> None:

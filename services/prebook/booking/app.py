@@ -27,6 +27,7 @@ from prebook.booking.use_cases.book_trip import BookTrip, CreateTrip, create_tri
 from prebook.booking.use_cases.cancel import CancelBooking, cancel_booking
 from prebook.booking.use_cases.cancel_trip import CancelTrip, cancel_trip
 from prebook.booking.use_cases.plan_route import PlanRoute, plan_route
+from prebook.booking.use_cases.response_times import ResponseTimes
 from prebook.booking.use_cases.sweep import SWEEP_INTERVAL_S, Sweeper
 from prebook.booking.use_cases.trip_deadlines import (
     DEADLINE_SCAN_INTERVAL_S,
@@ -84,13 +85,14 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
     admitting = admission(context, shedder)
     deadlines = TripDeadlines(context)
+    response_times = ResponseTimes()
     return ServiceExtensions(
         routes=[
-            *routes(context, BookRide(context, admitting)),
+            *routes(context, BookRide(context, admitting, response_times)),
             *trip_routes(context, BookTrip(context, admitting)),
             *route_routes(context),
         ],
-        internal_routes=internal_routes(context),
+        internal_routes=internal_routes(context, response_times),
         loops={
             "load_sampler": load_sampler(shedder, context.units.background, context.settings),
             "sweeper": lambda: run_every(SWEEP_INTERVAL_S, sweeper.sweep),

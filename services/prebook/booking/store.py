@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.booking.domain.trip import Trip
-from prebook.contracts.plan import Coupling
+from prebook.contracts.booking import ClockFigures, LedgerTotal
+from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.route import RouteGeometry
 from prebook.messaging.unit_of_work import UnitOfWork
 
@@ -49,6 +51,22 @@ class PlannedRoute:
 
     revision: int
     geometry: RouteGeometry
+
+
+class Clock(StrEnum):
+    """Moment until which a rider waits."""
+
+    ACCEPTED = "accepted"
+    SETTLED = "settled"
+    NOTIFIED = "notified"
+
+
+class PlanClock(NamedTuple):
+    """Figures of one clock of one plan."""
+
+    plan: Plan
+    clock: Clock
+    figures: ClockFigures
 
 
 class LedgerPosition(NamedTuple):
@@ -224,4 +242,12 @@ class BookingWork(TripWork, Protocol):
 
         ``after``: position of the booking that they follow.
         """
+        ...
+
+    async def read_ledger_totals(self) -> Sequence[LedgerTotal]:
+        """Count all bookings by plan and state."""
+        ...
+
+    async def read_clocks(self, window_s: float) -> Sequence[PlanClock]:
+        """Read the clocks ``settled`` and ``notified`` of bookings that reached them within ``window_s`` seconds."""
         ...

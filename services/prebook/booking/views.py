@@ -1,13 +1,23 @@
 """Views of a booking and of a trip: for the rider, for the stored response and for the ledger."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from prebook.booking.domain.booking import Booking
 from prebook.booking.domain.trip import Trip
-from prebook.booking.store import LedgerPosition, StoredResponse
-from prebook.contracts.booking import BookingView, LedgerEntry, LedgerPage, RideDetails
+from prebook.booking.store import LedgerPosition, PlanClock, StoredResponse
+from prebook.contracts.booking import (
+    BookingView,
+    ClockFigures,
+    LedgerClocks,
+    LedgerEntry,
+    LedgerPage,
+    PlanClocks,
+    RideDetails,
+)
+from prebook.contracts.plan import plan_label
 from prebook.contracts.trip_http import TripLedgerEntry, TripLedgerPage, TripView
 
 CREATED = 201
@@ -114,6 +124,18 @@ def trip_ledger_entry_of(trip: Trip) -> TripLedgerEntry:
 def ledger_page_of(bookings: Sequence[Booking], limit: int) -> LedgerPage:
     """Ledger page with ``next`` set if it is full: only then may another page follow."""
     return LedgerPage(entries=tuple(map(ledger_entry_of, bookings)), next=_next_page(bookings, limit))
+
+
+def ledger_clocks_of(clocks: Iterable[PlanClock], window_s: int) -> LedgerClocks:
+    """Clocks of all plans."""
+    figures: dict[str, dict[str, ClockFigures]] = defaultdict(dict)
+    couplings = {}
+    for plan, clock, found in clocks:
+        label = plan_label(plan)
+        couplings[label] = dict(plan)
+        figures[label][clock.value] = found
+    plans = tuple(PlanClocks(couplings=couplings[label], **by_clock) for label, by_clock in sorted(figures.items()))
+    return LedgerClocks(window_s=window_s, plans=plans)
 
 
 def trip_ledger_page_of(trips: Sequence[Trip], limit: int) -> TripLedgerPage:

@@ -18,7 +18,8 @@ from prebook.contracts.auctions import (
     count_offers,
     offer_rows,
 )
-from prebook.contracts.booking import DeliveryPage, LedgerEntry, LedgerPage
+from prebook.contracts.booking import DeliveryPage, LedgerPage
+from prebook.contracts.plan import plan_label
 from prebook.contracts.trip_http import TripLedgerEntry, TripLedgerPage
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
@@ -114,7 +115,7 @@ async def _read_summary(services: ServicesAccess, prefix: str) -> LedgerSummary:
             raise UserError(f"the suite does not answer: {error}", remedy) from error
     ids = {entry.booking_id for entry in entries} | {trip.trip_id for trip in trips}
     ours = [entry for entry in deliveries if entry.booking_id in ids]
-    counts = Counter((plan_label(entry), str(entry.state)) for entry in entries)
+    counts = Counter((plan_label(entry.couplings), str(entry.state)) for entry in entries)
     return LedgerSummary(
         bookings=len(entries),
         notified=len({entry.booking_id for entry in ours}),
@@ -129,14 +130,6 @@ def _trip_counts(trips: Iterable[TripLedgerEntry]) -> Iterator[TripCount]:
     counts = Counter((trip.policy.value, trip.state.value, trip.completed_by or "") for trip in trips)
     for (policy, state, completed_by), count in sorted(counts.items()):
         yield TripCount(policy, state, completed_by or None, count)
-
-
-def plan_label(entry: LedgerEntry) -> str:
-    """Return the coupling of a uniform plan, or the couplings of all flows."""
-    couplings = set(entry.couplings.values())
-    if len(couplings) == 1:
-        return str(*couplings)
-    return ", ".join(f"{flow}={coupling}" for flow, coupling in sorted(entry.couplings.items()))
 
 
 def _fetch_pages(

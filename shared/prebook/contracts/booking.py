@@ -108,6 +108,47 @@ class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
     """Pass it as ``after`` to get the next page; null on the last page."""
 
 
+class LedgerTotal(msgspec.Struct, frozen=True, kw_only=True):
+    """Number of bookings of one plan in one state, legs of trips included."""
+
+    couplings: dict[str, Coupling]
+    state: BookingState
+    bookings: int
+
+
+class LedgerTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Response of ``GET /v1/ledger/totals``."""
+
+    totals: tuple[LedgerTotal, ...]
+
+
+class ClockFigures(msgspec.Struct, frozen=True):
+    """Exact quantiles of one clock in milliseconds, by the nearest-rank method; 0 if ``count`` is 0."""
+
+    count: int = 0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+
+
+class PlanClocks(msgspec.Struct, frozen=True, kw_only=True):
+    """Clocks of the bookings of one plan, all from the arrival of the rider's request; legs of trips have none."""
+
+    couplings: dict[str, Coupling]
+    accepted: ClockFigures = ClockFigures()
+    """Until the successful response left, of responses of the asked process in the window."""
+    settled: ClockFigures = ClockFigures()
+    """Until the outcome was known, of bookings settled in the window."""
+    notified: ClockFigures = ClockFigures()
+    """Until booking knew that the rider has the notice, of bookings notified in the window."""
+
+
+class LedgerClocks(msgspec.Struct, frozen=True, kw_only=True):
+    """Response of ``GET /v1/ledger/clocks?window_s=``."""
+
+    window_s: int
+    plans: tuple[PlanClocks, ...]
+
+
 class DeliveryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Delivery: one notice that reached a rider, as notification's log has it."""
 

@@ -15,3 +15,11 @@ class Coupling(StrEnum):
 
 Plan = Mapping[str, Coupling]
 """Coupling of every flow in the catalogue, by flow name."""
+
+
+def plan_label(plan: Plan) -> str:
+    """Return the coupling of a uniform plan, or the couplings of all flows."""
+    couplings = set(plan.values())
+    if len(couplings) == 1:
+        return str(*couplings)
+    return ", ".join(f"{flow}={coupling}" for flow, coupling in sorted(plan.items()))

@@ -7,7 +7,8 @@
 | ``GET /assets/{name}`` | a file of the page |
 | ``POST /v1/tokens`` | a URL with a new one-time token |
 
-Every other request needs the cookie of a session, or the control token: ``Authorization: Bearer <token>``.
+The routes that the application is given come in addition. All but the first two need the cookie of a session, or the
+control token: ``Authorization: Bearer <token>``.
 """
 
 from collections.abc import Mapping, Sequence

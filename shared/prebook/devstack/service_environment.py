@@ -118,6 +118,11 @@ class SuiteOptions:
         return {name: f"http://{LOOPBACK}:{self.processes[name].internal_port}" for name in PROCESSES}
 
     @property
+    def process_urls(self) -> dict[str, str]:
+        """Base URL of the internal listener of each process, by process name."""
+        return {name: f"http://{LOOPBACK}:{process.internal_port}" for name, process in self.processes.items()}
+
+    @property
     def control_port(self) -> int:
         """Port of the control API."""
         return self.ports[len(PROCESSES)]

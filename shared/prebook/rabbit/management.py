@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, Self, TypeVar
 
 import httpx
+import msgspec
 
 from prebook.messaging import addresses
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
@@ -39,6 +40,16 @@ LIST_PATHS: Mapping[str, str] = {
     "topic_permissions": "vhosts/{v}/topic-permissions",
     "users": "users",
 }
+
+
+class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages of a queue, and the number of its consumers."""
+
+    ready: int
+    """Messages that no consumer has received."""
+    unacknowledged: int
+    """Messages that consumers have received and not acknowledged."""
+    consumers: int
 
 
 class ManagementClient:
@@ -123,6 +134,18 @@ class ManagementClient:
         """Return the number of messages of each queue of the virtual host, a few seconds old."""
         queues = await self._get(f"queues/{self._vhost_path}", list)
         return {queue["name"]: queue.get("messages", 0) for queue in queues}
+
+    async def read_queue_depths(self) -> dict[str, QueueDepth]:
+        """Return the depth of each queue of the virtual host, a few seconds old."""
+        queues = await self._get(f"queues/{self._vhost_path}", list)
+        return {
+            queue["name"]: QueueDepth(
+                ready=queue.get("messages_ready", 0),
+                unacknowledged=queue.get("messages_unacknowledged", 0),
+                consumers=queue.get("consumers", 0),
+            )
+            for queue in queues
+        }
 
     async def check_listener(self, port: int) -> None:
         """Raise BrokerRefused unless a listener of the node is open at ``port``."""

@@ -103,10 +103,13 @@ def mermaid_diagram(topology: Topology) -> str:
     return "\n".join(lines) + "\n"
 
 
-def svg_diagram(topology: Topology, *, title: str, subtitle: str, order: Sequence[str] = SWIMLANE_ORDER) -> str:
+def svg_diagram(
+    topology: Topology, *, title: str, subtitle: str, order: Sequence[str] = SWIMLANE_ORDER, embedded: bool = False
+) -> str:
     """Return an SVG document with one swimlane per flow: the caller on the left, the provider on the right.
 
-    ``order``: names of the swimlanes to draw, from top to bottom.
+    ``order``: names of the swimlanes to draw, from top to bottom. ``embedded``: see ``svg.document``. Arrows, services
+    and the stops between them are groups with the attributes ``data-arrow``, ``data-service`` and ``data-stop``.
     """
     drawn: list[str] = []
     y: float = MARGIN + HEADING_HEIGHT
@@ -116,17 +119,23 @@ def svg_diagram(topology: Topology, *, title: str, subtitle: str, order: Sequenc
     heading = [svg.text(MARGIN, MARGIN + 22, title, "h1"), svg.text(MARGIN, MARGIN + 46, subtitle, "sub")]
     height = y + LEGEND_HEIGHT + MARGIN - SWIMLANE_GAP
     body = [*heading, *drawn, *_draw_legend(y)]
-    return svg.document(WIDTH, height, title, f"{subtitle} {_text_description(topology, order)}", body)
+    description = f"{subtitle} {_text_description(topology, order)}"
+    return svg.document(WIDTH, height, title, description, body, embedded=embedded)
+
+
+def arrow_name(arrow: Arrow) -> str:
+    """Return the name of an arrow in its diagram, the value of ``data-arrow``."""
+    return f"{arrow.swimlane}/{arrow.leg.value}/{arrow.source}/{arrow.target}"
 
 
 def _draw_swimlane(swimlane: Swimlane, topology: Topology, y: float) -> Iterable[str]:
     yield svg.box(MARGIN, y, WIDTH - 2 * MARGIN, _swimlane_height(swimlane), "lane", radius=12)
     yield svg.text(LEFT, y + 21, swimlane.name, "h2")
     top = y + TITLE_HEIGHT
-    yield from _draw_service(swimlane.origin, LEFT, top, len(swimlane.rows))
+    yield _draw_service(swimlane.origin, LEFT, top, len(swimlane.rows))
     for first, count, name in _far_ends(swimlane):
         if name in SERVICES:
-            yield from _draw_service(name, RIGHT, top + first * ROW_HEIGHT, count)
+            yield _draw_service(name, RIGHT, top + first * ROW_HEIGHT, count)
     for _, group in groupby(enumerate(swimlane.rows), lambda numbered: numbered[1].arrows[0]):
         levels = {row: top + index * ROW_HEIGHT + ROW_HEIGHT / 2 for index, row in group}
         yield from _draw_rows(swimlane, levels, topology)
@@ -148,19 +157,20 @@ def _draw_rows(swimlane: Swimlane, levels: Mapping[SwimlaneRow, float], topology
     heights = tuple(levels.values())
     span = heights[-1] - heights[0]
     for step, link in enumerate(first.arrows[:1]):
-        yield from _draw_arrow(link, _arrow_spans(swimlane, first)[step], heights[0] + span / 2)
+        yield _draw_arrow(link, _arrow_spans(swimlane, first)[step], heights[0] + span / 2)
     for stop, left in _stop_positions(swimlane, first)[:1]:
         yield _draw_stop(stop, topology, left, heights[0], STOP_HEIGHT + span)
     for row, y in levels.items():
         for link, ends in tuple(zip(row.arrows, _arrow_spans(swimlane, row), strict=True))[1:]:
-            yield from _draw_arrow(link, ends, y)
+            yield _draw_arrow(link, ends, y)
         for stop, left in _stop_positions(swimlane, row)[1:]:
             yield _draw_stop(stop, topology, left, y, STOP_HEIGHT)
 
 
-def _draw_arrow(arrow: Arrow, ends: tuple[float, float], y: float) -> Iterable[str]:
-    yield svg.arrow(*ends, y, pulled=arrow.pulled)
-    yield svg.text(sum(ends) / 2, y - 8, arrow.label, "label", anchor="middle")
+def _draw_arrow(arrow: Arrow, ends: tuple[float, float], y: float) -> str:
+    line = svg.arrow(*ends, y, pulled=arrow.pulled)
+    label = svg.text(sum(ends) / 2, y - 8, arrow.label, "label", anchor="middle")
+    return svg.group("arrow", arrow_name(arrow), (line, label))
 
 
 def _stop_positions(swimlane: Swimlane, row: SwimlaneRow) -> list[tuple[str, float]]:
@@ -186,7 +196,8 @@ def _draw_stop(name: str, topology: Topology, left: float, y: float, height: flo
     """Draw an exchange or a queue. ``y``: level of its first row."""
     is_queue = any(queue.address == name for queue in topology.queues)
     draw = svg.queue if is_queue else svg.exchange
-    return draw(left, y - STOP_HEIGHT / 2, STOP_WIDTH, height, _caption(name, topology))
+    shape = draw(left, y - STOP_HEIGHT / 2, STOP_WIDTH, height, _caption(name, topology))
+    return svg.group("stop", name, (shape,))
 
 
 def _caption(name: str, topology: Topology) -> str:
@@ -195,10 +206,11 @@ def _caption(name: str, topology: Topology) -> str:
     return f"{name} ({partitions})" if partitions else name
 
 
-def _draw_service(name: str, left: float, top: float, rows: int) -> Iterable[str]:
+def _draw_service(name: str, left: float, top: float, rows: int) -> str:
     height = rows * ROW_HEIGHT - 12
-    yield svg.box(left, top + 6, SERVICE_WIDTH, height, "service", radius=8)
-    yield svg.text(left + SERVICE_WIDTH / 2, top + 6 + height / 2 + 5, name, "name", anchor="middle")
+    shape = svg.box(left, top + 6, SERVICE_WIDTH, height, "service", radius=8)
+    label = svg.text(left + SERVICE_WIDTH / 2, top + 6 + height / 2 + 5, name, "name", anchor="middle")
+    return svg.group("service", name, (shape, label))
 
 
 def _swimlane_height(swimlane: Swimlane) -> float:

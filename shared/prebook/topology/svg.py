@@ -5,7 +5,7 @@ from html import escape
 
 STYLE = """
 .paper{fill:#fff;stroke:#d5dbe3}.lane{fill:#f6f8fa;stroke:#dfe5ec}.service{fill:#1f4e79;stroke:#173a5a}
-.queue{fill:#e3f1e6;stroke:#3b8551;stroke-width:1.4}.exchange{fill:#fdf0d9;stroke:#b7791f;stroke-width:1.4}
+.queue{fill:#e3f1e6;stroke:#3b8551;stroke-width:1.4}.queue.lid{fill:none}.exchange{fill:#fdf0d9;stroke:#b7791f;stroke-width:1.4}
 text{font-family:system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:#1c2733}
 .h1{font-size:21px;font-weight:650}.h2{font-size:13px;font-weight:650}.sub{font-size:13px;fill:#566374}
 .name{font-size:14px;font-weight:600;fill:#fff}.stop{font-size:11.5px}.label{font-size:11.5px;fill:#3f4c5b}
@@ -20,15 +20,26 @@ ARROWHEAD_LENGTH = 8
 """Length of an arrow's head."""
 
 
-def document(width: float, height: float, title: str, description: str, body: Iterable[str]) -> str:
-    """Return an SVG document with a title and a description for screen readers."""
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_number(width)} {_number(height)}" role="img"'
-        ' aria-labelledby="title description">'
-    )
-    named = f'<title id="title">{escape(title)}</title><desc id="description">{escape(description)}</desc>'
+def document(
+    width: float, height: float, title: str, description: str, body: Iterable[str], *, embedded: bool = False
+) -> str:
+    """Return an SVG document with a title and a description for screen readers.
+
+    ``embedded``: leave out style and ids, for a page that has a style of its own and several drawings.
+    """
     paper = box(0.5, 0.5, width - 1, height - 1, "paper", radius=10)
+    size = f'viewBox="0 0 {_number(width)} {_number(height)}"'
+    if embedded:
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="group" aria-label="{escape(title, quote=True)}">'
+        return "\n".join([head, f"<desc>{escape(description)}</desc>", paper, *body, "</svg>"]) + "\n"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title description">'
+    named = f'<title id="title">{escape(title)}</title><desc id="description">{escape(description)}</desc>'
     return "\n".join([head, named, f"<style>{STYLE}</style>", paper, *body, "</svg>"]) + "\n"
+
+
+def group(kind: str, name: str, body: Iterable[str]) -> str:
+    """Return a part of the diagram that scripts find by its kind and name: ``data-<kind>="<name>"``."""
+    return f'<g data-{kind}="{escape(name, quote=True)}">{"".join(body)}</g>'
 
 
 def box(x: float, y: float, width: float, height: float, css_class: str, *, radius: float = 0) -> str:
@@ -61,7 +72,7 @@ def queue(x: float, y: float, width: float, height: float, name: str) -> str:
     top = _number(y)
     body = f"M{left} {top}H{_number(right)}{bow} {_number(height)}H{left}{bow} {_number(-height)}z"
     lid = f"M{_number(right)} {_number(y)}a{_number(r)} {_number(height / 2)} 0 0 0 0 {_number(height)}"
-    shape = f'<path class="queue" d="{body}"/><path class="queue" style="fill:none" d="{lid}"/>'
+    shape = f'<path class="queue" d="{body}"/><path class="queue lid" d="{lid}"/>'
     return shape + _label(x, y, width, height, name)
 
 

@@ -7,6 +7,13 @@ import msgspec
 from sqlalchemy import and_, bindparam, func, or_, select, text, tuple_, update
 
 from prebook.booking.domain.booking import Booking, RiderKey
+from prebook.booking.sql.ledger_figures import (
+    READ_CLOCKS,
+    READ_LEDGER_TOTALS,
+    clock_parameters,
+    clocks_of,
+    totals_of,
+)
 from prebook.booking.sql.load_signals import RATE_WINDOW_S, READ_LOAD_SIGNALS, load_signals_of
 from prebook.booking.sql.rows import (
     MUTABLE_COLUMNS,
@@ -24,11 +31,13 @@ from prebook.booking.store import (
     LedgerPosition,
     LoadSignals,
     LockedBooking,
+    PlanClock,
     PlannedRoute,
     StaleDecision,
     StoredResponse,
     WaitingPage,
 )
+from prebook.contracts.booking import LedgerTotal
 from prebook.contracts.ride import BookingState
 from prebook.contracts.route import RouteGeometry
 from prebook.coupling.ports import BROKER_ROUTE
@@ -210,6 +219,12 @@ class BookingSql(TripSql):
             READ_LEDGER, {"prefix": prefix, "after_key": after.key, "after_id": after.booking_id, "limit": limit}
         )
         return [booking_of(row) for row in rows]
+
+    async def read_ledger_totals(self) -> Sequence[LedgerTotal]:
+        return totals_of(await self.connection.execute_without_begin(READ_LEDGER_TOTALS, {}))
+
+    async def read_clocks(self, window_s: float) -> Sequence[PlanClock]:
+        return clocks_of(await self.connection.execute_without_begin(READ_CLOCKS, clock_parameters(window_s)))
 
 
 def _of(key: RiderKey) -> dict[str, str]:

@@ -18,6 +18,7 @@ from prebook.booking.process import BookingTransition
 from prebook.booking.retention import RETENTION_S
 from prebook.booking.store import BookingWork, DuplicateKey, IdempotencyRecord, StoredResponse
 from prebook.booking.use_cases.admission import Admission
+from prebook.booking.use_cases.response_times import ResponseTimes
 from prebook.booking.use_cases.validation import validate
 from prebook.booking.views import response_of
 from prebook.contracts.booking import BookingRequest, RideRequest
@@ -64,13 +65,16 @@ def create_booking(tokens: CampaignTokens) -> HandlerFunction[BookingWork]:
 class BookRide:
     """Admission of a booking request: refusal, new booking, or the stored response of an earlier request."""
 
-    def __init__(self, context: ServiceContext[BookingWork], admission: Admission) -> None:
+    def __init__(
+        self, context: ServiceContext[BookingWork], admission: Admission, response_times: ResponseTimes
+    ) -> None:
         self._gateway = context.gateway
         self._begin = context.units.commands
         self._clock = context.clock
         self._settings = context.settings
         self._default_plan = default_plan(context.policies)
         self._admission = admission
+        self._response_times = response_times
         self._tasks = context.tasks
 
     async def book(self, key: str, request: BookingRequest, trace: TraceContext) -> StoredResponse:
@@ -79,6 +83,7 @@ class BookRide:
         Work that has begun is completed even if the rider disconnects.
         """
         now = self._clock()
+        arrived_s = self._response_times.now()
         plan = {**self._default_plan, **(request.couplings or {})}
         transition = process.start(_new_booking(key, request, plan, now), names_rider=self._settings.enriches_fares)
         refused = self._check_admission(request, transition, now)
@@ -98,11 +103,14 @@ class BookRide:
         serving = self._tasks.start(self._serve(transition, fingerprint, trace, now, end_insert, stored=stored))
         await asyncio.wait({serving}, timeout=RESPONSE_TIMEOUT_S)
         if serving.done():
-            return serving.result()
-        serving.add_done_callback(log_error)
-        if stored.is_set():
-            return response_of(transition.booking)
-        raise response_timeout()
+            response = serving.result()
+        else:
+            serving.add_done_callback(log_error)
+            if not stored.is_set():
+                raise response_timeout()
+            response = response_of(transition.booking)
+        self._response_times.record(plan, arrived_s)
+        return response
 
     def _check_admission(self, request: BookingRequest, transition: BookingTransition, now: datetime) -> Problem | None:
         settings = self._settings

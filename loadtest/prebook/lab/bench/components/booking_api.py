@@ -17,6 +17,7 @@ from prebook.booking.app import SERVICE, admission
 from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.use_cases.book import BookRide
+from prebook.booking.use_cases.response_times import ResponseTimes
 from prebook.http.app import create_app
 from prebook.http.client import ServiceClient
 from prebook.lab.bench.components.http_endpoint import nothing_missing
@@ -44,7 +45,7 @@ class BookingAssembly:
         """Return the use case that accepts a booking, without its HTTP route."""
         context = self.assembled.context
         shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
-        return BookRide(context, admission(context, shedder))
+        return BookRide(context, admission(context, shedder), ResponseTimes())
 
     @asynccontextmanager
     async def close_after(self) -> AsyncIterator[None]:

@@ -1,0 +1,86 @@
+"""API of the control room: the stream of figures, the topology, and a ride booked by hand.
+
+| request | response |
+|---|---|
+| ``GET /v1/live`` | ``text/event-stream``: a snapshot, then deltas and heartbeats; ``Last-Event-ID`` resumes |
+| ``GET /v1/topology/{plan}`` | the drawing of a plan, and the same graph as a list of arrows |
+| ``POST /v1/rides`` | books one ride, with any plan: booking's response |
+| ``GET /v1/rides/{booking_id}`` | a booking as its rider sees it: booking's response |
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from secrets import token_hex
+from typing import Annotated, Any
+
+import httpx
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import Body, PathParameter
+from litestar.response import Stream
+from litestar.types import ControllerRouterHandler
+
+from prebook.contracts.booking import BookingRequest
+from prebook.control_room.drawing import VIEWS, PlanTopology, draw_plan
+from prebook.control_room.feed import MAX_WATCHERS, Feed, TooManyWatchers
+from prebook.http.bodies import StrictBody
+from prebook.http.client import limit_exchange
+from prebook.http.problems import Problem, found_or_404
+from prebook.messaging.errors import Unreachable
+
+EVENT_STREAM = "text/event-stream"
+JSON = "application/json"
+BOOKING_TIMEOUT_S = 12.0
+"""Seconds for a response of booking, which answers within 8 s."""
+RIDE_KEY_PREFIX = "control-room-"
+BookingId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_.:-]{1,200}$", description="id of the booking")]
+RideBody = Annotated[BookingRequest, Body()]
+PlanName = Annotated[str, PathParameter(description=f"one of {', '.join(VIEWS)}")]
+
+
+def api_routes(feed: Feed, client: httpx.AsyncClient, booking_url: str) -> Sequence[ControllerRouterHandler]:
+    """Return the route handlers. ``booking_url``: base URL of booking's public listener."""
+
+    @get("/v1/live", include_in_schema=False)
+    async def follow(request: Request[Any, Any, Any]) -> Stream:
+        events = feed.follow(_last_event_id(request.headers.get("last-event-id", "")))
+        try:
+            first = await anext(events)
+        except TooManyWatchers:
+            detail = f"{MAX_WATCHERS} streams are open; close a window of the control room"
+            raise Problem(503, "too_many_streams", detail, headers={"retry-after": "5"}) from None
+        return Stream(_chain(first, events), media_type=EVENT_STREAM)
+
+    @get("/v1/topology/{plan:str}", summary="Draw the topology of a plan")
+    async def get_topology(plan: PlanName) -> PlanTopology:
+        return draw_plan(found_or_404(plan if plan in VIEWS else None, "no_such_plan", f"choose {', '.join(VIEWS)}"))
+
+    @post("/v1/rides", summary="Book one ride", dto=StrictBody[BookingRequest], return_dto=None)
+    async def book(data: RideBody) -> Response[bytes]:
+        headers = {"content-type": JSON, "idempotency-key": f"{RIDE_KEY_PREFIX}{token_hex(8)}"}
+        return await call_booking("POST", "/v1/bookings", content=msgspec.json.encode(data), headers=headers)
+
+    @get("/v1/rides/{booking_id:str}", summary="Get a booking")
+    async def get_ride(booking_id: BookingId) -> Response[bytes]:
+        return await call_booking("GET", f"/v1/bookings/{booking_id}")
+
+    async def call_booking(method: str, path: str, **request: Any) -> Response[bytes]:
+        """Pass on booking's response, refusals included. Raises Problem (502) if there is none."""
+        try:
+            async with limit_exchange(booking_url, BOOKING_TIMEOUT_S):
+                response = await client.request(method, booking_url + path, **request)
+        except Unreachable as error:
+            raise Problem(502, "booking_unreachable", f"{error}; the section on processes shows its state") from error
+        media_type = response.headers.get("content-type", JSON)
+        return Response(response.content, status_code=response.status_code, media_type=media_type)
+
+    return [follow, get_topology, book, get_ride]
+
+
+async def _chain(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for event in events:
+        yield event
+
+
+def _last_event_id(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None

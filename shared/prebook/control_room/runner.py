@@ -1,0 +1,59 @@
+"""The control room of one suite: the page, its feed and its observer, for as long as the console runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from prebook.control_room.app import PageAddress, create_control_room
+from prebook.control_room.feed import Feed
+from prebook.control_room.observer import Observer, Source
+from prebook.control_room.routes import api_routes
+from prebook.control_room.server import serve_page
+from prebook.control_room.sessions import Sessions
+from prebook.control_room.sources import LedgerSource, MetricsSource, QueuesSource
+from prebook.http.client import create_http_client
+from prebook.rabbit.management import ManagementClient
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class SuiteAccess:
+    """Addresses and credentials by which the console reaches its suite."""
+
+    process_urls: Mapping[str, str]
+    """Base URL of the internal listener of each process, replicas included."""
+    booking_url: str
+    """Base URL of booking's public listener."""
+    console_secrets: Callable[[], Sequence[str]]
+    """Returns the active secrets by which the console signs its calls."""
+    management_url: str
+    management_user: str
+    management_password: str
+    control_token_sha256: str
+    """Digest of the token by which commands use the control room."""
+
+
+@asynccontextmanager
+async def open_control_room(address: PageAddress, host: str, suite: SuiteAccess) -> AsyncIterator[Sessions]:
+    """Serve the control room while the block runs; yield its sessions. Raises UserError if the port is taken."""
+    sessions = Sessions()
+    feed = Feed()
+    management = ManagementClient(suite.management_url, suite.management_user, suite.management_password)
+    async with create_http_client() as client, management:
+        sources: list[Source] = [
+            MetricsSource(client, suite.process_urls),
+            QueuesSource(management),
+            LedgerSource(client, suite.process_urls["booking"], suite.console_secrets),
+        ]
+        observing = asyncio.create_task(Observer(feed, sources).run())
+        routes = api_routes(feed, client, suite.booking_url)
+        app = create_control_room(address, sessions, suite.control_token_sha256, routes)
+        try:
+            async with serve_page(app, host, address.port):
+                try:
+                    yield sessions
+                finally:
+                    feed.close()
+        finally:
+            observing.cancel()
+            await asyncio.wait([observing])
