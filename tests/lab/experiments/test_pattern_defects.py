@@ -13,6 +13,9 @@ from prebook.lab.experiments.claim_check.registration import CLAIM_CHECK
 from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import ACCOUNTED, CONTENT_ENRICHER
 from prebook.lab.experiments.experiment import Experiment
+from prebook.lab.experiments.flow_control import valuable_messages
+from prebook.lab.experiments.flow_control.messages_in_progress import MESSAGES_IN_PROGRESS
+from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
 from prebook.lab.experiments.law import LawVerdict
 from prebook.lab.experiments.normalizer.laws import PARKED
 from prebook.lab.experiments.normalizer.registration import NORMALIZER
@@ -76,6 +79,9 @@ SEEDED_RUNS = (
     SeededRun(RETRY_SCHEDULE, SeededDefect.LOSE, EXACT_LAW),
     SeededRun(EFFECT_OUTSIDE, SeededDefect.LOSE, NO_LOSS),
     SeededRun(EFFECT_OUTSIDE, SeededDefect.DOUBLE, NO_DUPLICATE),
+    SeededRun(MESSAGES_IN_PROGRESS, SeededDefect.LOSE, NO_LOSS),
+    SeededRun(TRAFFIC_SHAPING, SeededDefect.LOSE, NO_LOSS),
+    SeededRun(valuable_messages.VALUABLE_MESSAGES, SeededDefect.LOSE, valuable_messages.ACCOUNTED),
 )
 
 

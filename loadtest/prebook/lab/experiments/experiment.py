@@ -24,6 +24,7 @@ class Section(StrEnum):
     """Sections of the talk that have experiments, in its order."""
 
     PATTERNS = "patterns"
+    CONTROL_FLOW = "control-flow"
     ORDERING = "ordering"
     DELIVERY = "delivery"
     ERRORS = "errors"
@@ -31,6 +32,7 @@ class Section(StrEnum):
 
 SECTION_TITLES = {
     Section.PATTERNS: "Integration patterns",
+    Section.CONTROL_FLOW: "Control flow and flow control",
     Section.ORDERING: "Message order",
     Section.DELIVERY: "Delivery and duplicates",
     Section.ERRORS: "Errors, retries and dead letters",

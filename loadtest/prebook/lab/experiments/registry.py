@@ -8,6 +8,9 @@ from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import CONTENT_ENRICHER
 from prebook.lab.experiments.exactly_once.registration import EXACTLY_ONCE
 from prebook.lab.experiments.experiment import Experiment, Section
+from prebook.lab.experiments.flow_control.messages_in_progress import MESSAGES_IN_PROGRESS
+from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
+from prebook.lab.experiments.flow_control.valuable_messages import VALUABLE_MESSAGES
 from prebook.lab.experiments.normalizer.registration import NORMALIZER
 from prebook.lab.experiments.ordering.registration import ORDER
 from prebook.lab.experiments.outbox_retention.registration import OUTBOX_RETENTION
@@ -49,6 +52,9 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     CLAIM_CHECK,
     SCATTER_GATHER,
     NORMALIZER,
+    MESSAGES_IN_PROGRESS,
+    TRAFFIC_SHAPING,
+    VALUABLE_MESSAGES,
     ORDER,
     EXACTLY_ONCE,
     EFFECT_OUTSIDE,

@@ -71,11 +71,11 @@ async def _let_wait(site: PatternSite, arrangement: str, size: PatternSize, defe
     effects = await site.read_effects(arrangement)
     due: dict[str, datetime] = {**dict.fromkeys(urgent, due_at), **dict.fromkeys(patient, late_at)}
     late = sum(effect.at > due[effect.message] for effect in effects)
-    expired = await _count_expired(site, queue)
+    expired = await count_expired(site, queue)
     return Counter({"handled": len({effect.message for effect in effects}), "expired": expired, "late": late})
 
 
-async def _count_expired(site: PatternSite, queue: str) -> int:
+async def count_expired(site: PatternSite, queue: str) -> int:
     """Take the expired messages of ``queue`` out of the parking queue; return their number."""
     channel = await site.broker.channel()
     parked = await channel.get_queue(addresses.PARKING_QUEUE, ensure=False)
