@@ -78,14 +78,12 @@ async def _handle(
 
 
 def _table(names: list[str], counts: Mapping[str, Counter[str]]) -> ResultTable:
-    return ResultTable(
-        title="Effects of messages whose receiver is killed between effect and commit",
-        columns=("effect", "messages", "effects", "messages with more than one"),
-        rows=tuple(
-            (effect, str(len(names)), str(own.total()), str(sum(count > 1 for count in own.values())))
-            for effect, own in counts.items()
-        ),
-        caption=f"{KILLS} kills in each run; row and e-mail without a key belong to one run",
+    return ResultTable.by_arrangement(
+        "Effects of messages whose receiver is killed between effect and commit",
+        ("effect", "messages", "effects", "messages with more than one"),
+        counts,
+        lambda own: (len(names), own.total(), sum(count > 1 for count in own.values())),
+        f"{KILLS} kills in each run; row and e-mail without a key belong to one run",
     )
 
 

@@ -16,7 +16,7 @@ from prebook.lab.experiments.law import LawCheck, LawVerdict, Relation, check_la
 from prebook.lab.experiments.patterns.queues import direct_queue
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, PatternSite, effect_counts, message_names
-from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS, PatternSize, effect_checks
+from prebook.lab.experiments.patterns.size import PatternSize, defect_option, effect_checks
 from prebook.lab.experiments.timer_lag import TimerLag
 from prebook.messaging import addresses
 
@@ -117,20 +117,17 @@ def _spec(site: PatternSite, prefetch: int, defect: SeededDefect, defective: str
 
 
 def _table(paces: Iterable[Pace]) -> ResultTable:
-    return ResultTable(
-        title="Messages in progress at one receiver, while its queue is not empty",
-        columns=("prefetch", "messages/s", "ms per message", "predicted messages/s", "throughput x time"),
-        rows=tuple(
-            (
-                str(pace.prefetch),
-                f"{pace.per_s:.0f}",
-                f"{1000 * pace.message_s:.1f}",
-                f"{pace.predicted_per_s:.0f}",
-                f"{pace.in_progress:.1f}",
-            )
-            for pace in paces
+    return ResultTable.by_arrangement(
+        "Messages in progress at one receiver, while its queue is not empty",
+        ("prefetch", "messages/s", "ms per message", "predicted messages/s", "throughput x time"),
+        {str(pace.prefetch): pace for pace in paces},
+        lambda pace: (
+            f"{pace.per_s:.0f}",
+            f"{1000 * pace.message_s:.1f}",
+            f"{pace.predicted_per_s:.0f}",
+            f"{pace.in_progress:.1f}",
         ),
-        caption=f"a message waits {WORK_MS:g} ms and commits a transaction",
+        f"a message waits {WORK_MS:g} ms and commits a transaction",
     )
 
 
@@ -149,7 +146,7 @@ MESSAGES_IN_PROGRESS = Experiment(
     quick=ProgressSize(messages=320),
     options=(
         SizeOption("messages", click.IntRange(160, 20_000), "Number of messages for a prefetch of 16 and more."),
-        PATTERN_OPTIONS[-1],
+        defect_option(),
     ),
     measure=measure,
     topology=direct_queue("one receiver", QUEUE, RECEIVER_SERVICES[0]),

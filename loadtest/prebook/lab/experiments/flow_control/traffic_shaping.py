@@ -140,20 +140,12 @@ async def _send_wave(
 
 
 def _table(runs: Mapping[str, ShapingRun], size: ShapingSize) -> ResultTable:
-    return ResultTable(
-        title=f"Messages in windows of {1000 * WINDOW_S:g} ms",
-        columns=("arrangement", "variance sent", "variance handled", "peak sent", "peak handled"),
-        rows=tuple(
-            (
-                arrangement,
-                f"{own.sent.variance:.1f}",
-                f"{own.handled.variance:.1f}",
-                str(own.sent.peak),
-                str(own.handled.peak),
-            )
-            for arrangement, own in runs.items()
-        ),
-        caption=f"{size.high_per_s:g} messages/s for {HIGH_S:g} s, then none for {HIGH_S:g} s, and so on",
+    return ResultTable.by_arrangement(
+        f"Messages in windows of {1000 * WINDOW_S:g} ms",
+        ("arrangement", "variance sent", "variance handled", "peak sent", "peak handled"),
+        runs,
+        lambda own: (f"{own.sent.variance:.1f}", f"{own.handled.variance:.1f}", own.sent.peak, own.handled.peak),
+        f"{size.high_per_s:g} messages/s for {HIGH_S:g} s, then none for {HIGH_S:g} s, and so on",
     )
 
 

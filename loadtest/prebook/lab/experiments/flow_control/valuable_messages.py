@@ -24,7 +24,7 @@ from prebook.lab.experiments.patterns.message_expiration import count_expired
 from prebook.lab.experiments.patterns.queues import direct_queue
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, Effect, PatternSite, message_names
-from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS
+from prebook.lab.experiments.patterns.size import LOSE_ONLY, defect_option
 from prebook.lab.experiments.timer_lag import TimerLag
 from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
@@ -195,19 +195,17 @@ async def _offer(
 
 
 def _table(runs: Mapping[str, ValueRun], capacity_per_s: float) -> ResultTable:
-    return ResultTable(
-        title=f"Messages that are worth something for {WORTH_S:g} s, at twice the capacity of {capacity_per_s:.0f}/s",
-        columns=("arrangement", "offered", "refused", "expired", "handled", "value offered", "value in time", "share"),
-        rows=tuple(
-            (
-                arrangement,
-                *map(str, (own.offered, own.refused, own.expired, own.handled, own.value_offered, own.value_in_time)),
-                f"{_share(own):.0%}",
-            )
-            for arrangement, own in runs.items()
-        ),
-        caption=f"a message expires after {TIME_TO_LIVE_S:g} s in its queue; admission refuses from a wait of "
-        f"{MAX_WAIT_S:g} s until it is half of that",
+    def cells(own: ValueRun) -> Iterable[object]:
+        yield from (own.offered, own.refused, own.expired, own.handled, own.value_offered, own.value_in_time)
+        yield f"{_share(own):.0%}"
+
+    return ResultTable.by_arrangement(
+        f"Messages that are worth something for {WORTH_S:g} s, at twice the capacity of {capacity_per_s:.0f}/s",
+        ("arrangement", "offered", "refused", "expired", "handled", "value offered", "value in time", "share"),
+        runs,
+        cells,
+        f"a message expires after {TIME_TO_LIVE_S:g} s in its queue; admission refuses from a wait of {MAX_WAIT_S:g} s "
+        "until it is half of that",
     )
 
 
@@ -226,7 +224,7 @@ VALUABLE_MESSAGES = Experiment(
     quick=ValueSize(overload_s=3.0),
     options=(
         SizeOption("overload_s", FiniteRange(2.0, 120.0), "Seconds of overload in each arrangement."),
-        PATTERN_OPTIONS[-1],
+        defect_option(LOSE_ONLY),
     ),
     measure=measure,
     topology=union(direct_queue(name, queue, RECEIVER_SERVICES[0]) for name, queue in QUEUES.items()),

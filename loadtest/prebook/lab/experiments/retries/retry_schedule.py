@@ -18,7 +18,7 @@ from prebook.lab.experiments.law import LawCheck, LawVerdict, Relation, check_la
 from prebook.lab.experiments.patterns.queues import direct_queue
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.site import PatternSite, message_names
-from prebook.lab.experiments.patterns.size import PatternSize
+from prebook.lab.experiments.patterns.size import LOSE_ONLY, PatternSize, defect_option
 from prebook.lab.experiments.retries import failing_receiver
 from prebook.lab.experiments.retries.failing_receiver import (
     BACKOFF_S,
@@ -220,11 +220,7 @@ RETRY_SCHEDULE = Experiment(
     quick=PatternSize(messages=54),
     options=(
         SizeOption("messages", click.IntRange(9, 20_000), "Number of messages."),
-        SizeOption(
-            "defect",
-            click.Choice([str(SeededDefect.NONE), str(SeededDefect.LOSE)]),
-            "Mistake to seed into the right way, to see which law fails.",
-        ),
+        defect_option(LOSE_ONLY),
     ),
     measure=measure,
     topology=direct_queue(RIGHT, QUEUES[RIGHT], SERVICE) | direct_queue(WRONG, QUEUES[WRONG], SERVICE),
