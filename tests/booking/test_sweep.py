@@ -13,6 +13,7 @@ from prebook.booking.process import awaited_reply
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.use_cases.sweep import MIN_AGE, Sweeper
 from prebook.contracts.ride import BookingState
+from prebook.messaging.envelope import Envelope
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.testing.memory import MemoryDatabase
 from tests.booking.booking_suite import BOOKING, NOW, BookingSuite, body, book
@@ -69,6 +70,27 @@ async def test_a_booking_that_is_stranded_by_the_id_of_its_own_reply_is_ended() 
 
     assert await Sweeper(suite.assembled.context).sweep() == 1
     assert suite.bookings[booking_id].state is BookingState.EXPIRED
+
+
+async def test_a_booking_whose_wait_cannot_be_ended_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = BookingSuite()
+    first = (await book(suite, key="k1")).json()["id"]
+    second = (await book(suite, key="k2")).json()["id"]
+    lose_deadlines(suite.database)
+    suite.clock.now = NOW + LATER
+    gateway = suite.assembled.context.gateway
+    process = gateway.process
+
+    async def fail_for_first(reply: Envelope) -> None:
+        if reply.conversation_id == first:
+            raise ValueError("a row that cannot be written")
+        await process(reply)
+
+    monkeypatch.setattr(gateway, "process", fail_for_first)
+
+    assert await Sweeper(suite.assembled.context).sweep() == 1
+    assert suite.bookings[first].state is BookingState.REQUESTED
+    assert suite.bookings[second].state is BookingState.EXPIRED
 
 
 async def test_a_rider_who_can_no_longer_be_notified_is_noted() -> None:

@@ -4,6 +4,7 @@ from prebook.contracts.message import Unavailable
 from prebook.flows import ASK_FLEET, FIND_DRIVER
 from prebook.matching.due_auctions import DUE_AUCTIONS, DueAuctions
 from prebook.matching.store import MatchingWork
+from prebook.messaging.deadlines import settle_each
 from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_id
 from prebook.runtime.service import ServiceContext
 
@@ -15,7 +16,7 @@ DEADLINE_KEY = "deadline"
 
 
 class AuctionDeadlines:
-    """Finds overdue auctions and lets the handler of replies decide them, one transaction each."""
+    """Finds overdue auctions and lets the handler of replies decide them. One that fails keeps no other waiting."""
 
     def __init__(self, context: ServiceContext[MatchingWork], due_auctions: DueAuctions = DUE_AUCTIONS) -> None:
         self._context = context
@@ -27,12 +28,11 @@ class AuctionDeadlines:
             return 0
         async with self._context.units.background() as work:
             overdue = await work.list_overdue(MAX_OVERDUE)
-        for booking_id in overdue:
-            async with self._context.units.background() as work:
-                request = await work.find_pending_request(FIND_DRIVER.name, booking_id)
-            if request is not None:
-                await self._context.gateway.process(self._deadline_reply(request))
-        return len(overdue)
+            found = [await work.find_pending_request(FIND_DRIVER.name, booking_id) for booking_id in overdue]
+        return await settle_each([request for request in found if request is not None], self._close)
+
+    async def _close(self, request: Envelope) -> None:
+        await self._context.gateway.process(self._deadline_reply(request))
 
     def _deadline_reply(self, request: Envelope) -> Envelope:
         """Return the synthetic reply. Its id differs from those of fleets' replies, and is the same in all replicas."""

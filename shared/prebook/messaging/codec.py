@@ -246,11 +246,12 @@ def _kind(headers: Mapping[str, str]) -> MessageKind:
 
 
 def _time(headers: Mapping[str, str], name: str) -> datetime:
+    """Return a time in UTC. One whose year in UTC is not from 1 to 9999 can be neither stored nor compared."""
     try:
         time = datetime.fromisoformat(_require(headers, name))
-    except ValueError:
-        raise Malformed("bad_header", f"header {name} must be an RFC 3339 time") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise Malformed("bad_header", f"header {name} must be an RFC 3339 time of the years 1 to 9999") from None
 
 
 def _attempt(headers: Mapping[str, str]) -> int:

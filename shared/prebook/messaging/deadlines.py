@@ -44,7 +44,7 @@ class Deadlines:
         await _block_unless_requesting(self._gateway)
         while True:
             overdue = await self._pending_replies.claim_overdue(MAX_BATCH_SIZE, lease_s=LEASE_S)
-            await _settle_each(overdue, self._time_out)
+            await settle_each(overdue, self._time_out)
             if len(overdue) < MAX_BATCH_SIZE:
                 await asyncio.sleep(SCAN_INTERVAL_S)
 
@@ -65,7 +65,7 @@ class ReplyPoller:
         await _block_unless_requesting(self._gateway)
         while True:
             pollable = await self._pending_replies.claim_pollable(MAX_BATCH_SIZE, poll_interval_s=1.0)
-            await _settle_each(pollable, self._poll)
+            await settle_each(pollable, self._poll)
             if len(pollable) < MAX_BATCH_SIZE:
                 await asyncio.sleep(SCAN_INTERVAL_S)
 
@@ -84,8 +84,11 @@ async def _block_unless_requesting(gateway: MessagingGateway[Any]) -> None:
         await asyncio.Event().wait()
 
 
-async def _settle_each(requests: Sequence[Envelope], settle: Callable[[Envelope], Awaitable[None]]) -> None:
-    """Settle all at once. A failure is logged and fails no other; that request is due again when its lease ends."""
+async def settle_each(requests: Sequence[Envelope], settle: Callable[[Envelope], Awaitable[None]]) -> int:
+    """Settle all at once, and return how many were settled.
+
+    A failure is logged and fails no other. A later scan finds the request of a failure again.
+    """
     errors = await asyncio.gather(*(settle(request) for request in requests), return_exceptions=True)
     for request, error in zip(requests, errors, strict=True):
         if error is not None:
@@ -95,3 +98,4 @@ async def _settle_each(requests: Sequence[Envelope], settle: Callable[[Envelope]
                 conversation_id=request.conversation_id,
                 error=error_summary(error),
             )
+    return errors.count(None)

@@ -16,6 +16,7 @@ from prebook.booking.domain.booking import Booking
 from prebook.booking.process import AwaitedReply, awaited_reply
 from prebook.booking.store import BookingWork
 from prebook.contracts.message import Unavailable
+from prebook.messaging.deadlines import settle_each
 from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_id
 from prebook.patterns.trace import TraceContext
 from prebook.runtime.service import ServiceContext
@@ -42,12 +43,13 @@ class Sweeper:
     async def sweep(self) -> int:
         """End the wait of all bookings without a deadline that this sweep finds; return their number."""
         await self._add_waiting()
-        stranded = await self._find_stranded()
-        for booking, awaited in stranded:
-            log.error("booking without a deadline ended", conversation_id=booking.id, flow=awaited.flow)
-            await self._context.gateway.process(self._reply(booking, awaited))
-            metrics.count_swept(awaited.flow)
-        return len(stranded)
+        replies = [self._reply(booking, awaited) for booking, awaited in await self._find_stranded()]
+        return await settle_each(replies, self._end_wait)
+
+    async def _end_wait(self, reply: Envelope) -> None:
+        log.error("booking without a deadline ended", conversation_id=reply.conversation_id, flow=reply.flow)
+        await self._context.gateway.process(reply)
+        metrics.count_swept(reply.flow)
 
     async def _add_waiting(self) -> None:
         if len(self._waiting) >= MAX_WAITING:
