@@ -30,29 +30,34 @@ LOST = Outage("the connection to the database is lost", refuses_writes=False)
 CONFLICT = Outage("the transaction conflicts with another one", refuses_writes=False, is_conflict=True)
 READ_ONLY = Outage("the database is read-only and accepts no writes", outdates_connections=True)
 SCHEMA_CHANGED = Outage("the schema of the database was changed under an open connection", outdates_connections=True)
+STATEMENTS_GONE = Outage(
+    "the prepared statements of the connection are gone", refuses_writes=False, outdates_connections=True
+)
+CORRUPTED = Outage("the database reports corrupted data")
 WRONG_SCHEMA = Outage("the schema or the privileges of the database do not fit this version", outdates_connections=True)
 OUTAGES: Mapping[str, Outage] = {
     "08": LOST,
     "25006": READ_ONLY,
     "25P03": LOST,
     "25P04": Outage("a transaction of the database took too long"),
+    "26000": STATEMENTS_GONE,
     "40": CONFLICT,
     "53": Outage("the database lacks resources"),
     "53100": Outage("the disk of the database is full"),
     "53200": Outage("the database is out of memory"),
     "53300": Outage("the database has too many connections"),
+    "55": Outage("an object of the database is in use or not in the required state"),
     "55P03": Outage("a lock in the database was not granted in time"),
     "57": Outage("the database was stopped by an operator", refuses_writes=False),
     "57014": Outage("a statement of the database took too long or was cancelled"),
     "58": Outage("the operating system of the database reports an error"),
+    "72": Outage("a transaction of the database took too long"),
+    "F0": Outage("the configuration of the database is wrong"),
+    "XX001": CORRUPTED,
+    "XX002": CORRUPTED,
     # Statements are part of the code and the same for every message, so none of these is the fault of one message.
-    "3F000": WRONG_SCHEMA,
-    "42501": WRONG_SCHEMA,
-    "42703": WRONG_SCHEMA,
-    "42704": WRONG_SCHEMA,
-    "42804": WRONG_SCHEMA,
-    "42883": WRONG_SCHEMA,
-    "42P01": WRONG_SCHEMA,
+    "3F": WRONG_SCHEMA,
+    "42": WRONG_SCHEMA,
 }
 """SQLSTATE, or its class (two characters), to the outage. Any other state is the fault of the message."""
 SCHEMA_ERRORS = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
