@@ -73,6 +73,16 @@ async def test_a_redirect_is_not_followed() -> None:
     assert not followed.is_set()
 
 
+@pytest.mark.parametrize("location", ["http://xn--a", "http://xn--0x7f", "http:..", "http://[::1", "/\xff"])
+async def test_a_redirect_to_a_malformed_target_is_retried_as_any_other(location: str) -> None:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"location": location})
+
+    async with listen(handle) as url:
+        with pytest.raises(CallbackFailed, match="307"):
+            await callbacks(url).send(f"{url}/hook", "m1", b"{}")
+
+
 @pytest.mark.parametrize(("status", "failure"), [(500, CallbackFailed), (404, CallbackFailed), (410, TargetGone)])
 async def test_the_status_decides_whether_a_callback_is_retried(status: int, failure: type[Exception]) -> None:
     async def handle(_: web.Request) -> web.Response:

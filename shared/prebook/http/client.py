@@ -87,7 +87,16 @@ def create_http_client(*, check_address: AddressCheck | None = None) -> httpx.As
     It has no timeout, since httpx has none for a whole exchange: use ``limit_exchange`` around every call.
     """
     transport = create_transport(check_address=check_address)
-    return httpx.AsyncClient(transport=transport, trust_env=False, timeout=None)  # noqa: S113
+    hooks = {"response": [_drop_location]}
+    return httpx.AsyncClient(transport=transport, trust_env=False, timeout=None, event_hooks=hooks)  # noqa: S113
+
+
+async def _drop_location(response: httpx.Response) -> None:
+    """Drop the target of a redirect: httpx parses it even if it follows none, and fails if it is malformed.
+
+    Some of these failures are none of httpx.HTTPError, and so the caller's own.
+    """
+    response.headers.pop("location", None)
 
 
 @asynccontextmanager
