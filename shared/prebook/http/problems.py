@@ -67,6 +67,12 @@ def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     return {status: ResponseSpec(ProblemDetails, media_type=MEDIA_TYPE, generate_examples=False) for status in statuses}
 
 
+def repeated_header(name: str, lines: int) -> Problem:
+    """Return the refusal of a request with several lines of a header that has one value."""
+    detail = f"has {lines} lines; send one"
+    return Problem(400, "repeated_header", f"{name}: {detail}", errors=[FieldError(pointer=name, detail=detail)])
+
+
 def found_or_404(found: T | None, code: str, detail: str) -> T:
     """Return ``found``. Raises Problem with status 404 if it is None."""
     if found is None:

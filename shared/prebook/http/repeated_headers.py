@@ -2,7 +2,7 @@
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from prebook.http.problems import FieldError, Problem
+from prebook.http.problems import repeated_header
 
 SINGLE_VALUED = frozenset(
     {
@@ -37,5 +37,4 @@ def refuse_repeated_headers(app: ASGIApp) -> ASGIApp:
 def _check_names(names: list[str]) -> None:
     for name in sorted(set(names)):
         if (name in SINGLE_VALUED or name.startswith(MESSAGE_HEADER_PREFIXES)) and names.count(name) > 1:
-            detail = f"has {names.count(name)} lines; send one"
-            raise Problem(400, "repeated_header", f"{name}: {detail}", errors=[FieldError(pointer=name, detail=detail)])
+            raise repeated_header(name, names.count(name))

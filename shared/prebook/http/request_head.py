@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from prebook.http.problems import Problem
+from prebook.http.problems import Problem, repeated_header
 from prebook.http.refusals import invalid_host, unsupported_method, unsupported_version
 
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9\-._~!$&'()*+,;=%]{1,255})(:[0-9]{0,5})?")
@@ -35,6 +35,8 @@ def check_fields(method: str, version: str, headers: list[tuple[bytes, bytes]]) 
     if version not in VERSIONS:
         raise unsupported_version()
     fields = dict(headers)
+    if len(fields) < len(headers):
+        fields = _combine_fields(headers)
     host = fields.get(b"host")
     if host is None:
         if version == "1.1":
@@ -45,6 +47,16 @@ def check_fields(method: str, version: str, headers: list[tuple[bytes, bytes]]) 
         _check_transfer_encoding(version, fields)
     if b"expect" in fields and version == "1.1" and fields[b"expect"].lower() != b"100-continue":
         raise Problem(417, "expectation_failed", "Expect: only 100-continue is supported")
+
+
+def _combine_fields(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return one value for each name: several lines are one list (RFC 9110, 5.3). Raises Problem for two hosts."""
+    lines: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        lines.setdefault(name, []).append(value)
+    if len(hosts := lines.get(b"host", ())) > 1:
+        raise repeated_header("host", len(hosts))
+    return {name: b", ".join(values) for name, values in lines.items()}
 
 
 def _check_transfer_encoding(version: str, fields: Mapping[bytes, bytes]) -> None:

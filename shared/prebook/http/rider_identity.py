@@ -8,7 +8,7 @@ from litestar import Request
 
 from prebook.contracts.booking import RiderId
 from prebook.http.peers import network_check
-from prebook.http.problems import FieldError, Problem
+from prebook.http.problems import FieldError, Problem, repeated_header
 
 
 class RiderIdentity:
@@ -33,9 +33,7 @@ class RiderIdentity:
         if not riders:
             raise _unauthenticated(f"the proxy has named no rider in {self._header}; sign in")
         if len(riders) > 1:
-            detail = f"has {len(riders)} lines; send one"
-            fault = FieldError(pointer=self._header, detail=detail)
-            raise Problem(400, "repeated_header", f"{self._header}: {detail}", errors=[fault])
+            raise repeated_header(self._header, len(riders))
         try:
             return msgspec.convert(riders[0], RiderId)
         except msgspec.ValidationError as error:
