@@ -85,6 +85,7 @@ async def test_a_crash_message_is_armed_and_disarmed(tmp_path: Path, bearer: dic
         ("/processes/stub/kill", '{"down_s": -1}', 400),
         ("/processes/stub/kill", '{"down": 1}', 400),
         ("/processes/stub/kill", "{", 400),
+        ("/processes/stub/kill", b'{"\xff": 1}', 400),
         ("/processes/stub/brownout", "{}", 400),
         ("/processes/stub/brownout", '{"duration_s": 1e9}', 400),
         ("/processes/stub/skew", '{"skew_s": "fast"}', 400),
@@ -98,7 +99,7 @@ async def test_a_crash_message_is_armed_and_disarmed(tmp_path: Path, bearer: dic
     ],
 )
 async def test_an_invalid_command_is_refused_without_effect(
-    tmp_path: Path, bearer: dict[str, str], path: str, body: str, status: int
+    tmp_path: Path, bearer: dict[str, str], path: str, body: str | bytes, status: int
 ) -> None:
     async with open_control(tmp_path) as (client, process):
         pid = pid_of(process)

@@ -58,6 +58,12 @@ async def test_a_target_that_is_not_allowed_is_not_called() -> None:
     assert not called.is_set()
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "//[", "http://a]/", "\x00", ""])
+async def test_a_target_that_is_no_url_is_forbidden(url: str) -> None:
+    with pytest.raises(ForbiddenTarget):
+        await callbacks("hooks.example").send(url, "m1", b"{}")
+
+
 async def test_a_redirect_is_not_followed() -> None:
     followed = asyncio.Event()
 

@@ -44,6 +44,7 @@ REFUSALS: Mapping[str, tuple[dict[str, str], int, str]] = {
     "to a host that begins like ours": ({**TOKEN, "host": "localhost.evil.example:8082"}, 421, "unknown_host"),
     "from a page of another origin": ({**TOKEN, "origin": "https://evil.example"}, 403, "foreign_origin"),
     "from a page of another port": ({**TOKEN, "origin": "http://operations:3000"}, 403, "foreign_origin"),
+    "from an origin that is none": ({**TOKEN, "origin": "http://[::1"}, 403, "foreign_origin"),
     "from a sandboxed page": ({**TOKEN, "origin": "null"}, 403, "foreign_origin"),
     "of a nameless operator": ({**TOKEN, OPERATOR_HEADER: "a b"}, 400, "invalid_operator"),
 }

@@ -70,6 +70,14 @@ def require_public_address(host: str, address: str) -> None:
         raise ForbiddenTarget(f"{host} resolves to an address that is not public")
 
 
+def _host_of(url: str) -> str:
+    """Return the host of a URL, for an error: the rest of the URL may hold a rider's data."""
+    try:
+        return urlsplit(url).hostname or "no host"
+    except ValueError:
+        return "no URL"
+
+
 class RiderCallbacks:
     """Sends callbacks. A callback is one signed POST; the caller repeats it until it succeeds.
 
@@ -97,7 +105,7 @@ class RiderCallbacks:
         Raises ForbiddenTarget, TargetGone (both permanent) or CallbackFailed (retry).
         """
         if not is_allowed_target(url, self._allowed_hosts):
-            raise ForbiddenTarget(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_RIDER_CALLBACK_HOSTS")
+            raise ForbiddenTarget(f"callbacks may not go to {_host_of(url)}; see PREBOOK_RIDER_CALLBACK_HOSTS")
         headers = {"content-type": "application/json", **sign(self._secrets(), message_id, int(self._clock()), body)}
         receiver = self._receivers[origin_of(url)]
         receiver.check_available(time.monotonic())

@@ -7,7 +7,6 @@ Source: OWASP, "Cross-Site Request Forgery Prevention"; RFC 9110, 15.5.20.
 """
 
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from prebook.http.problems import Problem
 
@@ -24,5 +23,6 @@ def check_host(host: str, names: Collection[str], remedy: str) -> None:
 
 def check_origin(origin: str | None, host: str) -> None:
     """Raise Problem (403) if a browser states the origin of another page; None: the client states none."""
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    own_origins = (f"http://{host}".lower(), f"https://{host}".lower())
+    if origin is not None and origin.lower() not in own_origins:
         raise Problem(403, "foreign_origin", "web pages of other origins may not use this API")

@@ -150,7 +150,7 @@ async def _problem_middleware(request: web.Request, handler: Handler) -> web.Str
         return _problem_response(HTTPStatus.CONFLICT, str(error))
     except UserError as error:
         return _problem_response(HTTPStatus.SERVICE_UNAVAILABLE, f"{error.problem}; {error.remedy}")
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _problem_response(HTTPStatus.BAD_REQUEST, str(error))
     except web.HTTPException as error:
         return _problem_response(HTTPStatus(error.status), error.reason)
