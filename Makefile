@@ -1,6 +1,7 @@
 # Requires Python 3.11 or newer (with venv), git and make. Everything else is installed into .venv from hashed lock files.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast test-all test-lab test-containers check docs schema lock clean
+.PHONY: help install demo up test test-fast test-all test-lab test-containers check kubernetes kubernetes-schemas docs \
+	schema lock clean
 MAKEFLAGS += --no-print-directory
 
 ARGS ?=
@@ -52,6 +53,13 @@ check: $(VENV)/.dev ## Check style, format, types and import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+kubernetes: $(VENV)/.dev ## Check that the Kubernetes manifests are as the model says, and that nothing is wrong in them
+	@$(BIN)/prebook kubernetes generate --check
+	@PREBOOK_CRD_SCHEMAS=$${PREBOOK_CRD_SCHEMAS:-deploy/kubernetes/schemas} $(BIN)/prebook kubernetes check
+
+kubernetes-schemas: $(VENV)/.dev ## Prune the JSON Schemas in the folder CRD_SCHEMAS for deploy/kubernetes/schemas
+	@$(BIN)/python -m tests.kubernetes.pruned_schemas $(CRD_SCHEMAS)
 
 schema: $(VENV)/.dev ## Write docs/reference/schema.sql from a migrated database
 	@$(BIN)/python -m tests.postgres.schema_reference

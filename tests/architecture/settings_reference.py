@@ -195,6 +195,14 @@ COMPOSE_VARIABLES = (
         "PREBOOK_SHOWN_<SERVICE>", "", "addresses that the campaign prints at its end", "deploy/container/campaign"
     ),
 )
+KUBERNETES_VARIABLES = (
+    Variable(
+        "PREBOOK_CRD_SCHEMAS",
+        "",
+        "folder of the JSON Schemas of all kinds; as --schemas",
+        "shared/prebook/cli/kubernetes.py",
+    ),
+)
 TEST_VARIABLES = (
     Variable(
         "PREBOOK_TEST_STACK",
@@ -209,7 +217,7 @@ TEST_VARIABLES = (
         "tests/integration/test_mass_replay.py",
     ),
 )
-VARIABLES = (*STACK_VARIABLES, *LAB_VARIABLES, *COMPOSE_VARIABLES, *TEST_VARIABLES)
+VARIABLES = (*STACK_VARIABLES, *LAB_VARIABLES, *COMPOSE_VARIABLES, *KUBERNETES_VARIABLES, *TEST_VARIABLES)
 
 
 def render_page() -> str:
@@ -244,6 +252,7 @@ def render_page() -> str:
             *_variable_section("`prebook up`, `demo`, `chaos` and other commands that start a suite", STACK_VARIABLES),
             *_variable_section("The lab: campaign, load, faults and bench", LAB_VARIABLES),
             *_variable_section("`docker compose`", COMPOSE_VARIABLES),
+            *_variable_section("`prebook kubernetes check`", KUBERNETES_VARIABLES),
             *_variable_section("Tests", TEST_VARIABLES),
             *_table_section("flows.<flow>", "for every flow", FlowPolicy, "shared/prebook/messaging/policy.py"),
             *_table_section(

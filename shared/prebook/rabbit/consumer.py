@@ -38,6 +38,8 @@ from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.subscription import Subscription
 from prebook.topology.sender_check import SenderCheck
 
+STOP_TIMEOUT_S = 5.0
+"""Seconds for cancelling the subscriptions, and again for the messages in hand."""
 REQUEUE_DELAY_S = 1.0
 """Pause before a message goes back to its queue, whose head it then is again at once."""
 MIN_REPUBLISH_DELAY_S = 0.2
@@ -87,7 +89,7 @@ class RabbitConsumer:
             url, f"{service} consumer", self._on_connected, connect=connect, is_healthy=self._is_consuming
         )
 
-    async def stop(self, timeout_s: float = 5.0) -> None:
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Cancel the subscriptions, then wait up to ``timeout_s`` seconds until no message is unacknowledged."""
         self._stopping = True
         with contextlib.suppress(AMQPError, ConnectionError, RuntimeError, TimeoutError):

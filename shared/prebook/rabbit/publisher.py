@@ -11,12 +11,14 @@ from prebook.coupling.ports import Publisher
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.errors import TOO_LARGE, Undeliverable, Unreachable
-from prebook.rabbit.amqp_publisher.connection import PublisherConnection
+from prebook.rabbit.amqp_publisher.connection import CLOSE_TIMEOUT_S, PublisherConnection
 from prebook.rabbit.amqp_publisher.frame_encoder import encode_publish, message_id_property
 from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm
 from prebook.rabbit.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, BrokerConnection
 from prebook.rabbit.errors import AmqpLimitExceeded
 
+LAST_FRAME_TIMEOUT_S = CLOSE_TIMEOUT_S
+"""Seconds that a closing connection waits for the broker's last frame."""
 CONFIRM_TIMEOUT_S = 10.0
 """Longer than the replacement of a hung queue leader takes (7.3 s measured), shorter than the relay's lease."""
 

@@ -1,0 +1,1 @@
+"""Checks of rendered manifests. Each step returns all of its findings, and none needs a cluster."""
