@@ -10,6 +10,7 @@ import pytest
 
 from prebook.lab.experiments.claim_check.laws import RECEIVED
 from prebook.lab.experiments.claim_check.registration import CLAIM_CHECK
+from prebook.lab.experiments.delivery.deduplication_window import DEDUPLICATION_WINDOW
 from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import ACCOUNTED, CONTENT_ENRICHER
 from prebook.lab.experiments.experiment import Experiment
@@ -82,6 +83,8 @@ SEEDED_RUNS = (
     SeededRun(MESSAGES_IN_PROGRESS, SeededDefect.LOSE, NO_LOSS),
     SeededRun(TRAFFIC_SHAPING, SeededDefect.LOSE, NO_LOSS),
     SeededRun(valuable_messages.VALUABLE_MESSAGES, SeededDefect.LOSE, valuable_messages.ACCOUNTED),
+    SeededRun(DEDUPLICATION_WINDOW, SeededDefect.LOSE, NO_LOSS),
+    SeededRun(DEDUPLICATION_WINDOW, SeededDefect.DOUBLE, NO_DUPLICATE),
 )
 
 
