@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from prebook.http.problems import Problem, repeated_header
+from prebook.http.problems import Problem
 from prebook.http.refusals import invalid_host, unsupported_method, unsupported_version
 
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9\-._~!$&'()*+,;=%]{1,255})(:[0-9]{0,5})?")
@@ -50,12 +50,10 @@ def check_fields(method: str, version: str, headers: list[tuple[bytes, bytes]]) 
 
 
 def _combine_fields(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return one value for each name: several lines are one list (RFC 9110, 5.3). Raises Problem for two hosts."""
+    """Return one value for each name: several lines are one list (RFC 9110, 5.3), which no Host can be."""
     lines: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         lines.setdefault(name, []).append(value)
-    if len(hosts := lines.get(b"host", ())) > 1:
-        raise repeated_header("host", len(hosts))
     return {name: b", ".join(values) for name, values in lines.items()}
 
 
