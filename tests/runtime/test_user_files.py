@@ -1,5 +1,7 @@
 """Files that a user gives to a service or a command: an unusable one is an error with a hint, not a traceback."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,44 @@ def test_no_command_ends_with_a_traceback(command: str, content: bytes | None, t
     assert isinstance(result.exception, SystemExit), result.exc_info
     assert result.exit_code in {1, 2}
     assert result.stderr
+
+
+URLS = ("postgresql+asyncpg://[::1", "postgresql+asyncpg://u:p@127.0.0.1:99999/x", "postgresql+asyncpg://u:p/w@h:x/d")
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_an_unusable_url_is_reported_with_its_variable_and_not_shown(url: str) -> None:
+    result = CliRunner(env={"PREBOOK_DATABASE_URL": url}).invoke(main, ["outbox", "list"])
+    assert result.exit_code == 1
+    assert "PREBOOK_DATABASE_URL" in result.stderr
+    assert url not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["parking list --cause TEXT", "ledger --prefix TEXT", "profile show TEXT", "TEXT"])
+def test_an_argument_that_is_not_utf_8_is_a_usage_error(command: str) -> None:
+    arguments = [part.replace("TEXT", "\udcff") for part in command.split()]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "not UTF-8" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["--help", "retry schedule quote_fare", "topology draw"])
+def test_an_output_without_space_is_an_error_with_a_hint(command: str) -> None:
+    program = [sys.executable, "-c", "from prebook.cli.main import main; main(prog_name='prebook')"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*program, *command.split()], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ")
+    assert "hint: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_operating_system_that_refuses_is_an_error_with_a_hint() -> None:
+    result = CliRunner().invoke(main, ["secrets", "--output-dir", "/proc/no-such-folder"])
+    assert result.exit_code == 1
+    assert "/proc/no-such-folder" in result.stderr
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])

@@ -1,6 +1,7 @@
 """`prebook profile`: show and set the profiles of riders, which notification owns."""
 
 from http import HTTPStatus
+from urllib.parse import quote
 
 import msgspec
 import rich_click as click
@@ -51,7 +52,7 @@ def set_profile(*, rider_id: str, tier: str, home_zone: str | None, as_json: boo
 async def _request(services: ServicesAccess, method: str, rider_id: str, body: bytes = b"") -> RiderProfile:
     client = ServiceClient(services.internal_urls)
     signed = SignedHttpClient(client, CONSOLE, lambda: services.console_secrets)
-    path = f"/v1/riders/{rider_id}/profile"
+    path = f"/v1/riders/{quote(rider_id, safe='')}/profile"
     try:
         response = await signed.request(
             method, RIDER_PROFILE.owner, path, headers={}, body=body, timeout_s=REQUEST_TIMEOUT_S

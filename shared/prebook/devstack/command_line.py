@@ -86,7 +86,28 @@ def examples(*lines: str) -> str:
 
 
 class UserErrorGroup(click.RichGroup):
-    """A group whose commands may raise UserError (printed with its remedy, exit status 1) and Interrupted (130)."""
+    """A group whose commands may raise UserError (printed with its remedy, exit status 1) and Interrupted (130).
+
+    An OSError, such as that of a full disk behind stdout, is shown as a UserError.
+    """
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the program. A closed pipe has been handled by click already."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            problem = f"the operating system reports: {error}"
+            print_user_error(UserError(problem, "correct that, and run the command again"))
+            sys.exit(1)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments. Raises UsageError for one that is not UTF-8, which nothing beyond could encode."""
+        for argument in () if parent else args:
+            if not is_encodable(argument):
+                raise click.UsageError(f"the argument {argument!r} is not UTF-8 text")
+        return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; its UserError and Interrupted become a message on stderr and an exit status."""
@@ -97,6 +118,15 @@ class UserErrorGroup(click.RichGroup):
             ctx.exit(1)
         except Interrupted:
             ctx.exit(EXIT_INTERRUPTED)
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether a text is one: bytes of an argument that are not UTF-8 arrive as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def print_user_error(error: UserError) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -29,6 +30,7 @@ def read(settings_type: type[T], environment: Mapping[str, str]) -> T:
         try:
             text = _read_variable(name, environment)
             if text is not None:
+                _require_url(field.name, text)
                 values[field.name] = msgspec.convert(_split_list(text, field.type), field.type, strict=False)
             elif field.required:
                 problems.append(f"{name} is missing: {_expected_value(field.type)}")
@@ -43,6 +45,18 @@ def _read_variable(name: str, environment: Mapping[str, str]) -> str | None:
     """Return the value, or None if the variable is unset or empty: Compose passes unset variables on as empty."""
     file = environment.get(f"{name}_FILE")
     return read_secret(Path(file)) if file else environment.get(name) or None
+
+
+def _require_url(field_name: str, text: str) -> None:
+    """Raise ValidationError if the field is a URL, or several, whose host and port cannot be read.
+
+    The parser's own error is not passed on, since it may quote a password.
+    """
+    for url in text.split(",") if "url" in field_name.split("_") else ():
+        try:
+            urlsplit(url).port  # noqa: B018 - parsed when it is read
+        except ValueError:
+            raise msgspec.ValidationError("host and port cannot be read; percent-encode special characters") from None
 
 
 def _split_list(text: str, field_type: Any) -> Any:
