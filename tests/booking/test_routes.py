@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from prebook.contracts.plan import Coupling
-from prebook.contracts.route import MAX_ROUTE_BYTES
+from prebook.contracts.route import MAX_ROUTE_BYTES, RouteGeometry
 from prebook.flows import ROUTE_PLANNED
 from prebook.patterns.claim_check import MAX_CHECKED_BYTES
 from tests.booking.booking_suite import DROPOFF, PICKUP, RIDE, BookingSuite, book
@@ -50,6 +50,13 @@ async def test_the_same_route_again_has_no_further_effect() -> None:
     again = await put(suite, booking_id, {"coordinates": POINTS, "type": "LineString"})
     assert (again.status_code, again.json()) == (first.status_code, first.json())
     assert len(events(suite)) == 1
+
+
+def test_the_negative_zero_of_a_point_is_zero() -> None:
+    written = [b"[[-0.0, 0], [13.4, -0.0]]", b"[[0.0, 0.0], [13.4, 0]]"]
+    bodies = [b'{"type": "LineString", "coordinates": %s}' % coordinates for coordinates in written]
+    encoded = {msgspec.json.encode(msgspec.json.decode(body, type=RouteGeometry)) for body in bodies}
+    assert len(encoded) == 1, "equal routes are stored as equal texts"
 
 
 async def test_another_route_replaces_it() -> None:

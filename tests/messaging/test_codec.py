@@ -60,6 +60,7 @@ def test_headers_follow_cloud_events() -> None:
         ({"prebook-kind": "reply"}, "unexpected_type"),
         ({"prebook-plan": "quote_fare=pigeon"}, "bad_header"),
         ({"prebook-plan": "all=one_way"}, "bad_header"),
+        ({"prebook-plan": WIRE.headers["prebook-plan"] + ",a=b" * 2000}, "bad_header"),
         ({"prebook-attempt": "-1"}, "bad_header"),
         ({"prebook-attempt": "9" * 5000}, "bad_header"),
         ({"prebook-expires-at": "never"}, "bad_header"),

@@ -23,6 +23,11 @@ class RouteGeometry(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
 
+    def __post_init__(self) -> None:
+        """Give equal lines one form: -0.0 is 0.0. Longitudes 180 and -180 stay, since the lines to them differ."""
+        points = tuple((lon + 0.0, lat + 0.0) for lon, lat in self.coordinates)
+        msgspec.structs.force_setattr(self, "coordinates", points)
+
 
 class RouteSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Response to a planned route."""

@@ -5,6 +5,8 @@ from functools import lru_cache
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
 
+MAX_PLAN_CHARS = 4096
+"""Maximum length of a header value, which a cache keeps; a plan of four flows has 100."""
 MAX_CACHED_PLANS = 1024
 """Plans in each cache: a suite has few plans, each in thousands of messages."""
 
@@ -15,7 +17,9 @@ def encode_plan(plan: Plan) -> str:
 
 
 def decode_plan(text: str) -> dict[str, Coupling]:
-    """Return the plan of a header value. Raises ValueError if a flow is missing or a coupling is unknown."""
+    """Return the plan of a header value. Raises ValueError for a missing flow, an unknown coupling, or a long value."""
+    if len(text) > MAX_PLAN_CHARS:
+        raise ValueError(f"a plan has at most {MAX_PLAN_CHARS} characters, not {len(text)}")
     return dict(_decode(text))
 
 
