@@ -110,6 +110,13 @@ def test_an_altered_or_expired_signature_is_invalid(change: dict[str, str], body
         verify(SECRETS, {**sign(SECRETS, "m1", NOW, BODY), **change}, body, now_s=now)
 
 
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_a_header_that_is_not_utf_8_is_invalid(name: str) -> None:
+    """aiohttp hands over such bytes as lone surrogates."""
+    with pytest.raises(InvalidSignature):
+        verify(SECRETS, {**sign(SECRETS, "m1", NOW, BODY), name: "\udcff"}, BODY, now_s=NOW)
+
+
 def test_a_signature_with_another_secret_is_invalid() -> None:
     with pytest.raises(InvalidSignature, match="none of the active secrets"):
         verify(SECRETS, sign((STOLEN,), "m1", NOW, BODY), BODY, now_s=NOW)

@@ -72,7 +72,7 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, *, n
         raise InvalidSignature(f"signed more than {TOLERANCE_S} s away from now")
     given = headers.get("webhook-signature", "").split(" ")
     expected = _signatures(secrets, message_id, timestamp, body)
-    if not any(hmac.compare_digest(g.encode(), e.encode()) for g in given for e in expected):
+    if not any(hmac.compare_digest(_to_bytes(g), _to_bytes(e)) for g in given for e in expected):
         raise InvalidSignature("the signature matches none of the active secrets")
     return message_id
 
@@ -82,5 +82,10 @@ def _signatures(secrets: Sequence[str], message_id: str, timestamp: str, body: b
 
 
 def _digest(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
-    signed = b".".join((message_id.encode(), timestamp.encode(), body))
+    signed = b".".join((_to_bytes(message_id), timestamp.encode(), body))
     return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+def _to_bytes(header: str) -> bytes:
+    """Return the bytes of a header; those that are not UTF-8 arrive as lone surrogates (PEP 383)."""
+    return header.encode(errors="surrogateescape")
