@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from prebook.cli.setup import setup
 from prebook.devstack.errors import UserError
 from prebook.flows import PROCESSES
-from tests.databases import PASSWORDS, TIMEOUT_S, Databases
+from tests.databases import PASSWORDS, TIMEOUT_S, Databases, run_server
 
 ROLE_LIMIT = "135"
 
@@ -43,6 +44,23 @@ async def test_it_needs_no_broker_and_a_second_run_changes_nothing(databases: Da
         run_setup(settings)
         limits = await read_role_limits(url)
         assert {f"prebook_{service}": int(ROLE_LIMIT) for service in PROCESSES}.items() <= limits.items()
+
+
+@pytest.mark.database
+def test_the_owner_of_a_database_needs_no_more_than_createrole(tmp_path: Path) -> None:
+    """CloudNativePG gives it no superuser's rights. The server is new: roles that others have made refuse it."""
+    with run_server() as databases:
+        admin_url = databases.create_empty()
+        database = admin_url.partition("?")[0].rpartition("/")[2]
+        databases._sql("CREATE ROLE prebook_setup LOGIN CREATEROLE")
+        databases._sql(f"ALTER DATABASE {database} OWNER TO prebook_setup")
+        settings = {
+            "PREBOOK_HOME": str(tmp_path),
+            "PREBOOK_DATABASE_URL": admin_url.replace("postgres@", "prebook_setup@", 1),
+            "PREBOOK_ROLE_PASSWORDS": PASSWORDS,
+        }
+        for _ in range(2):
+            run_setup(settings)
 
 
 def run_setup(settings: dict[str, str]) -> None:
