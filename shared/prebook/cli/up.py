@@ -6,6 +6,7 @@ import msgspec
 import rich_click as click
 
 from prebook.control_room.app import PageAddress
+from prebook.control_room.dead_letters import OperatorAccess
 from prebook.control_room.runner import SuiteAccess, open_control_room
 from prebook.devstack import command_line
 from prebook.devstack.command_line import Interrupted, examples, log_to_stderr
@@ -16,7 +17,7 @@ from prebook.devstack.suite import launch
 from prebook.devstack.suite_state import SuiteState, read_suite_state
 from prebook.devstack.supervisor.control_api import token_digest
 from prebook.devstack.terminal import echo
-from prebook.flows import CONSOLE
+from prebook.flows import CONSOLE, OPERATIONS
 from prebook.runtime import paths
 
 DEFAULT_PORT_BASE = 8080
@@ -123,6 +124,7 @@ def _access(options: SuiteOptions, state: SuiteState) -> SuiteAccess:
     return SuiteAccess(
         process_urls=options.process_urls,
         booking_url=state.urls["booking"],
+        operations=OperatorAccess(state.urls[OPERATIONS], lambda: read_suite_state(paths.home_dir()).operator_token),
         console_secrets=lambda: read_suite_state(paths.home_dir()).signing_secrets[CONSOLE],
         management_url=state.management_url,
         management_user=state.management_user,

@@ -13,7 +13,6 @@ from secrets import token_hex
 from typing import Annotated, Any
 
 import httpx
-import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import Body, PathParameter
 from litestar.response import Stream
@@ -22,13 +21,11 @@ from litestar.types import ControllerRouterHandler
 from prebook.contracts.booking import BookingRequest
 from prebook.control_room.drawing import VIEWS, PlanTopology, draw_plan
 from prebook.control_room.feed import MAX_WATCHERS, Feed, TooManyWatchers
+from prebook.control_room.upstream import Upstream
 from prebook.http.bodies import StrictBody
-from prebook.http.client import limit_exchange
 from prebook.http.problems import Problem, found_or_404
-from prebook.messaging.errors import Unreachable
 
 EVENT_STREAM = "text/event-stream"
-JSON = "application/json"
 BOOKING_TIMEOUT_S = 12.0
 """Seconds for a response of booking, which answers within 8 s."""
 RIDE_KEY_PREFIX = "control-room-"
@@ -39,6 +36,7 @@ PlanName = Annotated[str, PathParameter(description=f"one of {', '.join(VIEWS)}"
 
 def api_routes(feed: Feed, client: httpx.AsyncClient, booking_url: str) -> Sequence[ControllerRouterHandler]:
     """Return the route handlers. ``booking_url``: base URL of booking's public listener."""
+    booking = Upstream(client, "booking", booking_url, BOOKING_TIMEOUT_S)
 
     @get("/v1/live", include_in_schema=False)
     async def follow(request: Request[Any, Any, Any]) -> Stream:
@@ -56,22 +54,11 @@ def api_routes(feed: Feed, client: httpx.AsyncClient, booking_url: str) -> Seque
 
     @post("/v1/rides", summary="Book one ride", dto=StrictBody[BookingRequest], return_dto=None)
     async def book(data: RideBody) -> Response[bytes]:
-        headers = {"content-type": JSON, "idempotency-key": f"{RIDE_KEY_PREFIX}{token_hex(8)}"}
-        return await call_booking("POST", "/v1/bookings", content=msgspec.json.encode(data), headers=headers)
+        return await booking.call("POST", "/v1/bookings", {"idempotency-key": f"{RIDE_KEY_PREFIX}{token_hex(8)}"}, data)
 
     @get("/v1/rides/{booking_id:str}", summary="Get a booking")
     async def get_ride(booking_id: BookingId) -> Response[bytes]:
-        return await call_booking("GET", f"/v1/bookings/{booking_id}")
-
-    async def call_booking(method: str, path: str, **request: Any) -> Response[bytes]:
-        """Pass on booking's response, refusals included. Raises Problem (502) if there is none."""
-        try:
-            async with limit_exchange(booking_url, BOOKING_TIMEOUT_S):
-                response = await client.request(method, booking_url + path, **request)
-        except Unreachable as error:
-            raise Problem(502, "booking_unreachable", f"{error}; the section on processes shows its state") from error
-        media_type = response.headers.get("content-type", JSON)
-        return Response(response.content, status_code=response.status_code, media_type=media_type)
+        return await booking.call("GET", f"/v1/bookings/{booking_id}")
 
     return [follow, get_topology, book, get_ride]
 

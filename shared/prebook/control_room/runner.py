@@ -6,6 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prebook.control_room.app import PageAddress, create_control_room
+from prebook.control_room.dead_letters import DeadLettersSource, OperatorAccess, dead_letter_routes
+from prebook.control_room.fault_routes import fault_routes
+from prebook.control_room.faults import FaultDesk
 from prebook.control_room.feed import Feed
 from prebook.control_room.observer import Observer, Source
 from prebook.control_room.routes import api_routes
@@ -26,6 +29,7 @@ class SuiteAccess:
     """Base URL of booking's public listener."""
     console_secrets: Callable[[], Sequence[str]]
     """Returns the active secrets by which the console signs its calls."""
+    operations: OperatorAccess
     management_url: str
     management_user: str
     management_password: str
@@ -44,9 +48,15 @@ async def open_control_room(address: PageAddress, host: str, suite: SuiteAccess)
             MetricsSource(client, suite.process_urls),
             QueuesSource(management),
             LedgerSource(client, suite.process_urls["booking"], suite.console_secrets),
+            DeadLettersSource(client, suite.operations),
         ]
         observing = asyncio.create_task(Observer(feed, sources).run())
-        routes = api_routes(feed, client, suite.booking_url)
+        desk = FaultDesk(feed)
+        routes = [
+            *api_routes(feed, client, suite.booking_url),
+            *dead_letter_routes(client, suite.operations),
+            *fault_routes(desk),
+        ]
         app = create_control_room(address, sessions, suite.control_token_sha256, routes)
         try:
             async with serve_page(app, host, address.port):
@@ -57,3 +67,4 @@ async def open_control_room(address: PageAddress, host: str, suite: SuiteAccess)
         finally:
             observing.cancel()
             await asyncio.wait([observing])
+            await desk.close()

@@ -1,6 +1,8 @@
 import { $, setAttributes } from "./dom.js";
+import { Faults } from "./faults.js";
 import { Flow } from "./flow.js";
 import { Header } from "./header.js";
+import { Letters } from "./letters.js";
 import { Live } from "./live.js";
 import { Plans } from "./plans.js";
 import { Processes } from "./processes.js";
@@ -14,7 +16,15 @@ const CONNECTION_INTERVAL_MS = 500;
 const store = new Store();
 const header = new Header($(".top"), store);
 const flow = new Flow($("#flow"), store);
-const panels = [header, flow, new Plans($("#plans"), store), new Processes($("#health"), store)];
+const letters = new Letters($("#dead-letters"), store);
+const panels = [
+  header,
+  flow,
+  new Plans($("#plans"), store),
+  new Faults($("#faults"), store),
+  letters,
+  new Processes($("#health"), store),
+];
 const sections = [...document.querySelectorAll(".sections a")].map((link) => bindLink(link, { section: link.hash.slice(1) }));
 let isPaused = false;
 let isScheduled = false;
@@ -53,6 +63,7 @@ function render() {
 function navigate() {
   const route = readRoute();
   flow.show(route);
+  letters.show(route);
   refreshLinks();
   for (const link of sections) setAttributes(link, { "aria-current": link.changes.section === route.section && "true" });
 }

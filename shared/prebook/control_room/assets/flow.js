@@ -1,6 +1,7 @@
 import { $, h, renderList, s, setAttributes, setText } from "./dom.js";
 import { count, rate } from "./format.js";
 import { bindLink } from "./route.js";
+import { createRow, createTable } from "./table.js";
 
 const VIEWS = ["default", "sync_api", "async_api", "one_way", "request_reply"];
 const COLUMNS = ["flow or event", "coupling", "leg", "from", "to", "moved by", "rate", "total"];
@@ -172,15 +173,4 @@ export class Flow {
 
 function parseSvg(text) {
   return document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
-}
-
-export const createRow = (columns) => () => {
-  const cells = Array.from({ length: columns }, (_, n) => h(n ? "td" : "th", n ? {} : { scope: "row" }));
-  return h("tr", {}, cells);
-};
-
-export function createTable(caption, columns, rows) {
-  const head = h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name))));
-  const table = h("table", {}, h("caption", {}, caption), head, rows);
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, table);
 }

@@ -3,6 +3,7 @@
 const grouped = new Intl.NumberFormat("en");
 
 export const count = (value) => grouped.format(Math.round(value));
+export const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 export const percent = (share) => `${share >= 0.9995 || share <= 0 ? Math.round(share * 100) : (share * 100).toFixed(1)} %`;
 export const seconds = (value) => `${value < 9.95 ? value.toFixed(1) : count(value)} s`;
 

@@ -1,6 +1,6 @@
 import { $, h, renderList, setText } from "./dom.js";
-import { createRow, createTable } from "./flow.js";
 import { count, percent, rate, seconds } from "./format.js";
+import { createRow, createTable } from "./table.js";
 
 const COLUMNS = ["process", "state", "outbox rows", "oldest row", "abandoned rows", "event loop lag"];
 const CIRCUIT_COLUMNS = ["circuit", "state", "paused messages"];

@@ -19,7 +19,7 @@ export class Ride {
     this.result = $(".result", root);
     $("[name=plan]", root).addEventListener("change", () => this.#showFlows());
     this.selects = FLOWS.map((flow) => createSelect(flow));
-    $(".flows", root).append(...this.selects.map(({ label }) => label));
+    $(".flows", root).append(...this.selects.map(({ field }) => field));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#book();
@@ -79,8 +79,9 @@ export class Ride {
 }
 
 function createSelect(flow) {
-  const select = h("select", { name: flow }, COUPLINGS.map((coupling) => h("option", {}, coupling)));
-  return { select, label: h("label", {}, flow, select) };
+  const id = `field-${flow}`;
+  const select = h("select", { id, name: flow }, COUPLINGS.map((coupling) => h("option", {}, coupling)));
+  return { select, field: h("div", { class: "field" }, h("label", { for: id }, flow), select) };
 }
 
 function describe({ state, history, fare, driver, reason, notified_at }) {
