@@ -122,7 +122,7 @@ class MessageFuzzer:
             queues=self._route(way.exchange, (way.key, *draft.further_keys)),
             message_ids=frozenset(_text_of(value) for key, value in headers if key == "ce-id"),
             is_complete=is_complete,
-            may_expire=any(map(_is_expired_request, readings))
+            may_expire=any(map(is_expired_request, readings))
             or (way.exchange == addresses.PARKING and "expiration" in draft.properties),
         )
 
@@ -291,14 +291,24 @@ def _text_of(value: bytes) -> str:
     return value[5:].decode(errors="replace") if value[:1] == b"S" else ""
 
 
-def _is_expired_request(sent: dict[str, bytes]) -> bool:
+def is_expired_request(sent: dict[str, bytes]) -> bool:
+    """Return whether the encoded headers are those of a request whose time is over."""
     if _text_of(sent.get("prebook-kind", b"")) != MessageKind.REQUEST:
         return False
-    try:
-        expires_at = datetime.fromisoformat(_text_of(sent.get("prebook-expires-at", b"")))
-    except ValueError:
+    expires_at = _time_of(sent.get("prebook-expires-at", b""))
+    if expires_at is None:
         return False
     return (expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC)) <= datetime.now(UTC)
+
+
+def _time_of(value: bytes) -> datetime | None:
+    """Return the time of an encoded field, a text or a timestamp of AMQP; None if it is none."""
+    try:
+        if value[:1] == b"T":
+            return datetime.fromtimestamp(int.from_bytes(value[1:], "big"), UTC)
+        return datetime.fromisoformat(_text_of(value))
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _break(source: random.Random, frames: bytes) -> bytes:

@@ -8,7 +8,8 @@ import pytest
 from prebook.messaging.body_codec import BODY_TYPES
 from prebook.topology.model import suite_topology
 from tests.rabbit.example_bodies import example_of
-from tests.rabbit.message_fuzzer import DEFECTS, MessageFuzzer
+from tests.rabbit.message_fuzzer import DEFECTS, MessageFuzzer, is_expired_request
+from tests.rabbit.raw_amqp import text
 
 
 @pytest.mark.parametrize("name", sorted(BODY_TYPES))
@@ -27,3 +28,22 @@ def test_every_kind_of_defect_occurs_and_tokens_are_unique() -> None:
     named = {message.defect for message in messages}
     assert all(any(name in defect for defect in named) for name, _, _ in DEFECTS if name != "large")
     assert {len(message.queues) for message in messages} >= {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("field", "is_expired"),
+    [
+        (text("2020-01-01T00:00:00+00:00"), True),
+        (text("2020-01-01 00:00:00"), True),
+        (text("9999-01-01T00:00:00+00:00"), False),
+        (text("soon"), False),
+        (b"T" + (0).to_bytes(8, "big"), True),
+        (b"T" + (2**35).to_bytes(8, "big"), False),
+        (b"T" + (2**63 - 1).to_bytes(8, "big"), False),
+        (b"T" + (2**50).to_bytes(8, "big"), False),
+        (b"", False),
+    ],
+)
+def test_a_request_expires_at_a_text_or_a_timestamp(field: bytes, is_expired: bool) -> None:
+    assert is_expired_request({"prebook-kind": text("request"), "prebook-expires-at": field}) is is_expired
+    assert not is_expired_request({"prebook-kind": text("event"), "prebook-expires-at": field})
