@@ -99,6 +99,19 @@ def test_most_random_mutations_of_documents_by_hand_are_found() -> None:
     assert found_share(documents, seed=2) >= FOUND_BY_HAND
 
 
+def test_a_missing_document_is_found_whoever_wrote_it() -> None:
+    documents = rendered(AUTOSCALED.name)
+    generated = {identity(document) for document in context(AUTOSCALED.name).expected}
+    by_hand = [n for n, document in enumerate(documents) if identity(document) not in generated]
+    chosen = [*by_hand, *range(0, len(documents), 40)]
+    missed = [
+        identity(documents[n])
+        for n in chosen
+        if not check_documents([*documents[:n], *documents[n + 1 :]], context(AUTOSCALED.name))
+    ]
+    assert missed == []
+
+
 def test_a_check_without_schemas_says_so_and_fails() -> None:
     result = run_check("--overlay", "plain", env={"PREBOOK_CRD_SCHEMAS": ""})
     assert result.exit_code == 1

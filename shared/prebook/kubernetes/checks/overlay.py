@@ -1,9 +1,10 @@
 """Check of one overlay: all steps, all findings at once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prebook.kubernetes import names
 from prebook.kubernetes.checks.broker_model import check_broker_model
 from prebook.kubernetes.checks.findings import CheckStep, Finding
 from prebook.kubernetes.checks.generated_model import check_generated, expected_documents
@@ -21,6 +22,22 @@ from prebook.kubernetes.generation.files import generated_files
 from prebook.kubernetes.rendering.kustomization import CannotRender, kustomization_files, render_overlay
 from prebook.kubernetes.suite_model import OverlayParts, SuiteModel
 from prebook.topology.values import Topology
+
+DOCUMENTS_BY_HAND: Mapping[str, tuple[str, ...]] = {
+    "ConfigMap": (names.SETTINGS, names.COUPLINGS),
+    "HTTPRoute": ("booking",),
+    "Namespace": (names.NAMESPACE,),
+}
+"""Names of the documents by hand of every overlay, by kind."""
+SERVERS: Mapping[str, tuple[str, ...]] = {
+    "RabbitmqCluster": (names.BROKER,),
+    "Cluster": (names.DATABASE,),
+    "ObjectStore": ("prebook-backup",),
+    "ScheduledBackup": (names.DATABASE,),
+    "PodMonitor": ("prebook", names.BROKER, names.DATABASE),
+    "PrometheusRule": ("prebook",),
+}
+"""Names of the documents of servers and their monitoring, which need an operator."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ def check_documents(documents: Iterable[Document], context: CheckContext) -> lis
         check_server_policy(manifests, model),
         check_surface_policy(manifests, model),
         check_settings_policy(manifests, model),
-        _missing_servers(manifests, parts),
+        _presence_findings(manifests, parts),
     ]
     return sorted({finding for step in steps for finding in step})
 
@@ -83,8 +100,11 @@ def _no_topology(manifests: Manifests) -> Iterator[Finding]:
             yield Finding(CheckStep.MODEL, "overlay plain", problem, "leave it out")
 
 
-def _missing_servers(manifests: Manifests, parts: OverlayParts) -> Iterator[Finding]:
-    for kind, name in (("RabbitmqCluster", "prebook-broker"), ("Cluster", "prebook-db")):
-        expected = [name] if parts.has_operators else []
-        if (found := [*manifests.named(kind)]) != expected:
-            yield Finding(CheckStep.MODEL, kind, f"there are {found}; should be {expected}", "correct the overlay")
+def _presence_findings(manifests: Manifests, parts: OverlayParts) -> Iterator[Finding]:
+    """Yield documents by hand that are missing, or too many; the other steps check only what is there."""
+    for kind, expected in {**DOCUMENTS_BY_HAND, **SERVERS}.items():
+        wanted = expected if parts.has_operators or kind in DOCUMENTS_BY_HAND else ()
+        if (found := sorted(manifests.named(kind))) != sorted(wanted):
+            yield Finding(
+                CheckStep.MODEL, kind, f"there are {found}; should be {sorted(wanted)}", "correct the overlay"
+            )
