@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -76,12 +77,17 @@ class InMemoryAggregator:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def declare_queue(amqp_url: str) -> None:
-    """Declare the queue of the aggregator and bind it to the outcomes of legs, as any further subscriber would."""
+@asynccontextmanager
+async def declare_queue(amqp_url: str) -> AsyncIterator[None]:
+    """While the block runs, subscribe the aggregator to the outcomes of legs, as any further subscriber would."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
         await queue.bind(addresses.EVENTS, addresses.event_routing_key(LEG_SETTLED.name))
+        try:
+            yield
+        finally:
+            await channel.queue_delete(QUEUE)
 
 
 async def send_end(amqp_url: str) -> None:

@@ -3,22 +3,20 @@
 import random
 import secrets
 import signal
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import aiohttp
+import asyncpg
 import rich_click as click
 
 from prebook.asyncio_tools import first_error_task_group
 from prebook.contracts.trip_http import TripRequest
 from prebook.devstack.errors import UserError
-from prebook.devstack.servers import Log
+from prebook.devstack.supervisor.contract import NotRunning
 from prebook.flows import SERVICES
-from prebook.lab.bench.suite import BenchSuite, start_suite
 from prebook.lab.bench.testbed import wait_until
 from prebook.lab.chaos.database import is_at_rest
 from prebook.lab.experiments.experiment import (
@@ -31,7 +29,8 @@ from prebook.lab.experiments.experiment import (
     SizeOption,
 )
 from prebook.lab.experiments.forked import log_tails, start_forked, wait_for_exit
-from prebook.lab.experiments.testbed import RETRY_HINT
+from prebook.lab.experiments.service_processes import ServiceProcesses
+from prebook.lab.experiments.testbed import RETRY_HINT, connect_as_admin
 from prebook.lab.experiments.trips import in_memory_aggregator
 from prebook.lab.experiments.trips.facts import list_conversations, list_trip_keys, read_trips
 from prebook.lab.experiments.trips.in_memory_aggregator import AggregatorSpec
@@ -70,11 +69,12 @@ class TripsSize(Size, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class TripsRun:
-    """A running suite, the requests for all trips, and the line of progress."""
+    """Running services, their database, and the requests for all trips."""
 
-    suite: BenchSuite
+    run: ExperimentRun
+    services: ServiceProcesses
+    database: asyncpg.Connection
     requests: Sequence[TripRequest]
-    log: Log
 
     async def observe(self, prefix: str, batches: int, victims: Sequence[str]) -> TripsSeen:
         """Book all trips in batches, kill one process during each, and return what is there when all is at rest."""
@@ -87,39 +87,41 @@ class TripsRun:
                 if victims:
                     tasks.create_task(self._kill(victims[number]))
             accepted += booking.result()
-            self.log(f"{prefix}: {len(accepted)} of {len(self.requests)} trips accepted")
+            self.run.log(f"{prefix}: {len(accepted)} of {len(self.requests)} trips accepted")
         await self._wait_until_at_rest(prefix)
-        return TripsSeen(accepted, LEGS_PER_TRIP, await read_trips(self.suite.database, prefix))
+        return TripsSeen(accepted, LEGS_PER_TRIP, await read_trips(self.database, prefix))
 
     async def _book(self, batch: Sequence[TripRequest], prefix: str, first: int) -> list[str]:
-        return await book_trips(self.suite.session, self.suite.state.urls["booking"], batch, prefix, first)
+        access = self.services.access
+        return await book_trips(access.session, access.addresses.public["booking"], batch, prefix, first)
 
     async def _kill(self, victim: str) -> None:
         """Kill a process as soon as it runs: an earlier kill may have ended it."""
 
         async def is_killed() -> bool:
-            with suppress(aiohttp.ClientResponseError):
-                await self.suite.kill(victim)
+            with suppress(NotRunning):
+                await self.services.kill(victim)
                 return True
             return False
 
         await wait_until(is_killed, RESTART_TIMEOUT_S, REST_INTERVAL_S)
-        self.log(f"killed {victim}")
+        self.run.log(f"killed {victim}")
 
     async def _wait_until_at_rest(self, prefix: str) -> None:
         """Wait until no message of the trips is under way; a trip without an outcome then has lost one."""
 
         async def at_rest() -> bool:
-            ids = await list_conversations(self.suite.database, prefix)
-            return await is_at_rest(self.suite.state.database_url, ids) and await self._has_no_open_trip(prefix)
+            ids = await list_conversations(self.database, prefix)
+            url = self.run.testbed.context.database_url
+            return await is_at_rest(url, ids) and await self._has_no_open_trip(prefix)
 
         try:
             await wait_until(at_rest, REST_TIMEOUT_S, REST_INTERVAL_S)
         except TimeoutError:
-            self.log(f"{prefix}: not at rest within {REST_TIMEOUT_S:g} s")
+            self.run.log(f"{prefix}: not at rest within {REST_TIMEOUT_S:g} s")
 
     async def _has_no_open_trip(self, prefix: str) -> bool:
-        return all(trip.completed_by is not None for trip in await read_trips(self.suite.database, prefix))
+        return all(trip.completed_by is not None for trip in await read_trips(self.database, prefix))
 
 
 async def measure(run: ExperimentRun, size: TripsSize) -> Measurement:
@@ -129,18 +131,20 @@ async def measure(run: ExperimentRun, size: TripsSize) -> Measurement:
     rng = random.Random(f"kills:{run.seed}")
     victims = [rng.choice(SERVICES) for _ in range(size.kills)]
     name = f"t{secrets.token_hex(4)}"
-    with tempfile.TemporaryDirectory(prefix="prebook-trips-") as folder:
-        async with start_suite(Path(folder) / "suite") as suite:
-            trips = TripsRun(suite, requests, run.log)
-            undisturbed = await trips.observe(f"{name}u-", size.kills, ())
-            completed_file = Path(folder) / "completed"
-            await in_memory_aggregator.declare_queue(suite.state.amqp_url)
-            async with first_error_task_group() as tasks:
-                tasks.create_task(_aggregate_in_memory(suite, completed_file, size.trips))
-                disturbed = await trips.observe(f"{name}k-", size.kills, victims)
-                await in_memory_aggregator.send_end(suite.state.amqp_url)
-            keys = await list_trip_keys(suite.database, f"{name}k-")
-            completed = in_memory_aggregator.read_completed(completed_file, keys)
+    amqp_url = run.testbed.stack.broker.amqp_url
+    completed_file = run.testbed.context.work_dir / f"{name}-completed"
+    async with (
+        connect_as_admin(run.testbed.context.database_url) as database,
+        ServiceProcesses.run(run.testbed, SERVICES) as services,
+    ):
+        trips = TripsRun(run, services, database, requests)
+        undisturbed = await trips.observe(f"{name}u-", size.kills, ())
+        async with in_memory_aggregator.declare_queue(amqp_url), first_error_task_group() as tasks:
+            tasks.create_task(_aggregate_in_memory(amqp_url, completed_file, size.trips))
+            disturbed = await trips.observe(f"{name}k-", size.kills, victims)
+            await in_memory_aggregator.send_end(amqp_url)
+        keys = await list_trip_keys(database, f"{name}k-")
+    completed = in_memory_aggregator.read_completed(completed_file, keys)
     caption = f"{len(victims)} processes killed; in memory, {len(completed)} groups got a result"
     return Measurement(
         checks=[*trip_checks(disturbed, undisturbed), *orphan_checks(disturbed, completed)],
@@ -149,7 +153,7 @@ async def measure(run: ExperimentRun, size: TripsSize) -> Measurement:
     )
 
 
-async def _aggregate_in_memory(suite: BenchSuite, completed_file: Path, dies_after: int) -> None:
+async def _aggregate_in_memory(amqp_url: str, completed_file: Path, dies_after: int) -> None:
     """Run the wrong way: it is killed once, and started again.
 
     Raises:
@@ -157,7 +161,7 @@ async def _aggregate_in_memory(suite: BenchSuite, completed_file: Path, dies_aft
     """
     log_file = completed_file.with_suffix(".log")
     for expected, dying in ((-signal.SIGKILL, dies_after), (0, 0)):
-        spec = AggregatorSpec(suite.state.amqp_url, str(completed_file), str(log_file), dying)
+        spec = AggregatorSpec(amqp_url, str(completed_file), str(log_file), dying)
         with start_forked(in_memory_aggregator.run, [spec]) as (process,):
             await wait_for_exit(process)
             process.join()
