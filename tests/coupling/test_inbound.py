@@ -14,7 +14,6 @@ from prebook.contracts.matching import FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
 from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import Place, Stop, VehicleClass
-from prebook.coupling.async_api import Callback
 from prebook.coupling.inbound import InboundGateway
 from prebook.coupling.ports import HttpResponse
 from prebook.coupling.reply_waiters import ReplyWaiters
@@ -25,6 +24,7 @@ from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import ReplyTimeout
 from prebook.messaging.headers import REPEATED_HEADER
+from prebook.messaging.message_document import MessageDocument
 from prebook.messaging.outbox.store import LOCAL_ROUTE
 from prebook.patterns.call_signature import CallSigner
 from prebook.patterns.trace import TraceContext
@@ -222,7 +222,7 @@ CALLBACK_PATH = "/callbacks/notify_rider"
 
 def signed_callback(envelope: Envelope, secret: str) -> tuple[dict[str, str], bytes]:
     message = encode(envelope)
-    body = msgspec.json.encode(Callback(dict(message.headers), message.body.decode()))
+    body = msgspec.json.encode(MessageDocument.of(message))
     signer = CallSigner("notification", (secret,))
     return signer.sign("booking", "POST", CALLBACK_PATH, {}, body, now_s=unix_s()), body
 

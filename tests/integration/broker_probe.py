@@ -85,10 +85,14 @@ class BrokerProbe:
             delivery_mode=DeliveryMode.PERSISTENT,
             user_id=user or SENDERS.get((exchange, routing_key)),
         )
-        target = await self._channel.get_exchange(exchange, ensure=False)
         for _ in range(times):
-            async with asyncio.timeout(10):
-                await target.publish(message, routing_key, mandatory=True)
+            await self.publish(exchange, routing_key, message)
+
+    async def publish(self, exchange: str, routing_key: str, message: Message) -> None:
+        """Publish a message with a confirm. Raises DeliveryError if no queue takes it."""
+        target = await self._channel.get_exchange(exchange, ensure=False)
+        async with asyncio.timeout(10):
+            await target.publish(message, routing_key, mandatory=True)
 
     async def dead_letter(
         self, exchange: str, routing_key: str, queue: str, wire: WireMessage, *, account: str

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from prebook.contracts.plan import Coupling
-from prebook.coupling.async_api import Callback
+from prebook.messaging.message_document import MessageDocument
 from prebook.patterns.call_signature import CallSigner
 from prebook.patterns.signature import TOLERANCE_S, generate_secret
 from tests.conditions import poll_until
@@ -26,7 +26,7 @@ async def delivered_callback(rider: RiderClient, database: DatabaseProbe) -> tup
     booking_id = await rider.prebook(uniform_plan(Coupling.ASYNC_API))
     assert all_in_state(await database.verify_bookings([booking_id]), "confirmed")
     stored = msgspec.json.decode(await database.fetch_value(REPLY, booking_id))
-    return booking_id, msgspec.json.encode(Callback(stored["headers"], stored["body"]))
+    return booking_id, msgspec.json.encode(MessageDocument(stored["headers"], stored["body"]))
 
 
 CALLBACK_PATH = "/callbacks/quote_fare"

@@ -24,6 +24,7 @@ class IncomingMessage:
     body: bytes = b"{}"
     routing_key: str = "pricing.events"
     message_id: str | None = "m1"
+    content_type: str | None = "application/json"
     user_id: str | None = "prebook_pricing"
     timestamp: datetime | None = None
     channel: Channel = field(default_factory=Channel)

@@ -9,16 +9,18 @@ LIFETIME = ClaimLifetime(archive_s=700, message_ttl_s=70, retries_s=7, parking_s
 
 
 def test_a_check_accepts_the_body_that_was_checked_in_and_no_other() -> None:
-    check = check_in("m1", "prebook.route_planned.v1", BODY)
+    check = check_in("m1", "prebook.route_planned.v1", BODY, "application/json")
     assert (check.size_bytes, check.problem_of(BODY)) == (len(BODY), "")
     assert check.problem_of(BODY[:-1]) == "12 bytes instead of 13"
     assert check.problem_of(BODY.replace(b"3", b"4")) == "another digest"
 
 
 def test_a_reference_belongs_to_one_message_and_one_body() -> None:
-    references = {check_in(id_, "t", body).reference for id_ in ("m1", "m2") for body in (BODY, b"{}")}
+    references = {
+        check_in(id_, "t", body, "application/json").reference for id_ in ("m1", "m2") for body in (BODY, b"{}")
+    }
     assert len(references) == 4
-    assert check_in("m1", "t", BODY) == check_in("m1", "t", BODY)
+    assert check_in("m1", "t", BODY, "application/json") == check_in("m1", "t", BODY, "application/json")
 
 
 def test_a_body_is_needed_for_all_ways_of_its_message_after_one_another() -> None:

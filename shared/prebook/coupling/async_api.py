@@ -14,17 +14,11 @@ from prebook.messaging.channel import CouplingTraits
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Malformed, Undeliverable
+from prebook.messaging.message_document import MessageDocument
 
 CALL_TIMEOUT_S = 3.0
 """Seconds that one HTTP exchange may take: a request, a callback or a poll."""
 JSON = {"content-type": "application/json"}
-
-
-class Callback(msgspec.Struct, frozen=True):
-    """Body of a callback: the headers and the body of the reply."""
-
-    headers: dict[str, str]
-    body: str
 
 
 class AsyncApi:
@@ -58,8 +52,7 @@ class AsyncApi:
     async def reply(self, reply: Envelope) -> None:
         """Post a callback with the reply to the flow's caller. Raises Unreachable, Undeliverable."""
         caller = caller_of(reply)
-        message = encode(reply)
-        body = msgspec.json.encode(Callback(dict(message.headers), message.body.decode()))
+        body = msgspec.json.encode(MessageDocument.of(encode(reply)))
         response = await self._http.request(
             "POST", caller, f"/callbacks/{reply.flow}", headers=JSON, body=body, timeout_s=CALL_TIMEOUT_S
         )

@@ -9,6 +9,9 @@ from litestar.typing import FieldDefinition
 
 from prebook.http.problems import Problem, decode_problem
 from prebook.http.strict_json import decode_strictly, shape_of_struct, structs_in
+from prebook.messaging.body_codec import MSGPACK, format_of
+from prebook.messaging.envelope import JSON
+from prebook.messaging.errors import Malformed
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -51,3 +54,13 @@ def require_json(content_type: str) -> None:
     """Raise Problem (415) unless ``Content-Type`` is JSON."""
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported_media_type", "send the body as application/json")
+
+
+def require_message_body(method: str, content_type: str) -> None:
+    """Raise Problem (415) if the method has a body and ``Content-Type`` is none of a message."""
+    if method not in METHODS_WITH_BODY:
+        return
+    try:
+        format_of(content_type)
+    except Malformed:
+        raise Problem(415, "unsupported_media_type", f"send the body as {JSON} or {MSGPACK}") from None

@@ -1,4 +1,4 @@
-"""Guard of internal endpoints: every call is signed, by a caller that the endpoint allows, and its body is JSON."""
+"""Guard of internal endpoints: every call is signed, by a caller that the endpoint allows, with a known media type."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from prebook.flows import CONSOLE
-from prebook.http.bodies import require_json_body
+from prebook.http.bodies import require_json_body, require_message_body
 from prebook.http.problems import Problem
 from prebook.messaging.clock import unix_s
 from prebook.patterns.call_signature import CallerKeys, CallRefusal, UnauthenticCall, read_claim
@@ -16,6 +16,7 @@ from prebook.patterns.call_signature import CallerKeys, CallRefusal, Unauthentic
 AllowedCallers = Callable[[Mapping[str, Any]], Collection[str]]
 """Returns the callers that an endpoint allows, given the parameters of its path. Raises Problem where it has none."""
 _ALLOWED_CALLERS = "allowed_callers"
+_ANY_FORMAT = "any_format"
 _CALLER_KEY = "prebook_caller"
 
 
@@ -26,6 +27,9 @@ def allow_callers(allowed: AllowedCallers) -> dict[str, AllowedCallers]:
 
 ALLOW_CONSOLE = allow_callers(lambda _: (CONSOLE,))
 """The ``opt`` of a route handler that only the console may call."""
+
+ACCEPT_ANY_FORMAT = {_ANY_FORMAT: True}
+"""The ``opt`` of a route handler that decodes messages by their content type."""
 
 
 def guarded_routes(
@@ -53,7 +57,8 @@ def guarded_routes(
             if not is_listing and caller not in request.route_handler.opt[_ALLOWED_CALLERS](request.path_params):
                 on_refused(CallRefusal.NOT_ALLOWED)
                 raise Problem(403, "caller_not_allowed", f"{caller} may not call {scope['path']}")
-            require_json_body(request.method, request.headers.get("content-type", ""))
+            require = require_message_body if request.route_handler.opt.get(_ANY_FORMAT) else require_json_body
+            require(request.method, request.headers.get("content-type", ""))
             await app(scope, receive, send)
 
         return check

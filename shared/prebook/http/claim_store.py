@@ -38,7 +38,7 @@ def claim_store_routes(service: str, gateway: InboundGateway, lifetime: timedelt
             raise Problem(404, NO_CHECKED_BODY, "the body has expired, or never was; its message cannot be handled")
         if request.headers.get(CALLER_HEADER) not in receivers_of(stored.kind, stored.flow):
             raise Problem(403, "caller_not_allowed", f"the caller receives no {stored.kind} of {stored.flow}")
-        return Response(stored.body, media_type="application/json")
+        return Response(stored.body, media_type="application/octet-stream")  # its message names its content type
 
     @post(
         f"{CHECKED_BODIES_PATH}/extensions",

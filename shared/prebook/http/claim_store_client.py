@@ -34,7 +34,7 @@ def claim_redeemer(http: HttpClient) -> RedeemClaim:
         body = await _read(http, sender, check.reference)
         if problem := check.problem_of(body):
             raise ClaimLost(CORRUPTED_CAUSE, f"the body of {envelope.id} at {sender} is another one: {problem}")
-        return decode_body(check.type, body)
+        return decode_body(check.type, body, check.content_type)
 
     return redeem
 

@@ -10,14 +10,15 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
 from prebook.contracts.replays import InboxRecord
-from prebook.coupling.async_api import Callback
 from prebook.coupling.inbound import InboundGateway, require_kind
 from prebook.flows import CONSOLE, FLOWS, OPERATIONS
-from prebook.http.call_guard import allow_callers
+from prebook.http.call_guard import ACCEPT_ANY_FORMAT, allow_callers
 from prebook.http.problems import Problem, combined_headers
 from prebook.messaging.codec import SAFE_ID, WireMessage, decode, encode
-from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.messaging.envelope import JSON, Envelope, MessageKind
 from prebook.messaging.errors import CallExpired, Malformed, ReplyTimeout, RequestFailed
+from prebook.messaging.headers import CONTENT_TYPE_HEADER
+from prebook.messaging.message_document import MessageDocument
 from prebook.messaging.policy import Policies
 
 RETRY_AFTER_HEADER = {"retry-after": "1"}
@@ -28,7 +29,7 @@ def inbound_routes(service: str, gateway: InboundGateway, policies: Policies) ->
 
     They declare who may call them, for ``call_guard.guarded_routes``.
     """
-    to_provider = allow_callers(partial(_caller_of_flow, service))
+    to_provider = allow_callers(partial(_caller_of_flow, service)) | ACCEPT_ANY_FORMAT
 
     @post("/flows/{flow:str}", status_code=200, include_in_schema=False, opt=to_provider)
     async def call(request: Request[Any, Any, Any], flow: FromPath[str]) -> Response[bytes]:
@@ -108,12 +109,13 @@ async def _read_request(request: Request[Any, Any, Any], flow: str) -> Envelope:
 
 def _decode_reply(body: bytes, flow: str) -> Envelope:
     try:
-        callback = msgspec.json.decode(body, type=Callback)
-        return require_kind(MessageKind.REPLY, flow, decode(WireMessage(callback.headers, callback.body.encode())))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(422, "wrong_schema", str(error)) from None
+        return require_kind(
+            MessageKind.REPLY, flow, decode(msgspec.json.decode(body, type=MessageDocument).to_message())
+        )
     except Malformed as error:
         raise Problem(422, error.cause, str(error)) from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Problem(422, "wrong_schema", str(error)) from None
 
 
 def _problem_of(error: ReplyTimeout | CallExpired | RequestFailed) -> Problem:
@@ -127,4 +129,4 @@ def _problem_of(error: ReplyTimeout | CallExpired | RequestFailed) -> Problem:
 
 def _reply_response(reply: Envelope) -> Response[bytes]:
     wire = encode(reply)
-    return Response(wire.body, headers=dict(wire.headers), media_type="application/json")
+    return Response(wire.body, headers=dict(wire.headers), media_type=wire.headers.get(CONTENT_TYPE_HEADER, JSON))

@@ -10,9 +10,9 @@ from datetime import timedelta
 from prebook.contracts.message import Message
 from prebook.flows import EVENT_TYPES, FLOWS
 from prebook.messaging.codec import encode
-from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.messaging.envelope import JSON, Envelope, MessageKind
 from prebook.messaging.errors import ClaimLost
-from prebook.messaging.headers import TYPE_HEADER
+from prebook.messaging.headers import CONTENT_TYPE_HEADER, TYPE_HEADER
 from prebook.messaging.routing_headers import routing_headers
 from prebook.messaging.unit_of_work import CheckedBody
 from prebook.patterns.claim_check import MAX_CHECKED_BYTES, check_in
@@ -38,10 +38,12 @@ class ClaimCheckPolicy:
 
         So is one with headers that are derived from its body, since the broker routes it by them.
         """
-        body = encode(envelope).body
+        wire = encode(envelope)
+        body = wire.body
         if not self.threshold_bytes < len(body) <= MAX_CHECKED_BYTES or routing_headers(envelope.body):
             return envelope, None
-        check = check_in(envelope.id, encode(envelope).headers[TYPE_HEADER], body)
+        content_type = wire.headers.get(CONTENT_TYPE_HEADER, JSON)
+        check = check_in(envelope.id, wire.headers[TYPE_HEADER], body, content_type)
         stored = CheckedBody(check.reference, envelope.id, envelope.kind, envelope.flow, body, self.lifetime)
         return envelope.with_body(check), stored
 

@@ -1,4 +1,4 @@
-"""Codec between envelopes and wire messages: CloudEvents 1.0 in binary mode with JSON bodies.
+"""Codec between envelopes and wire messages: CloudEvents 1.0 in binary mode.
 
 AMQP and HTTP carry the same encoding: lower-case headers and the unwrapped body.
 Source: CloudEvents 1.0, "binary content mode".
@@ -13,13 +13,22 @@ from typing import Any, cast
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Plan
 from prebook.flows import ALL_FLOWS, EVENT_TYPE_BY_BODY, EVENT_TYPES, FLOWS, EventType, Flow
-from prebook.messaging.body_codec import BODY_TYPES, ce_types, decode_body, encode_body, register_body, unknown_type
-from prebook.messaging.envelope import EncodedBody, Envelope, MessageKind, has_derived_id
+from prebook.messaging.body_codec import (
+    BODY_TYPES,
+    ce_types,
+    decode_body,
+    encode_body,
+    format_of,
+    register_body,
+    unknown_type,
+)
+from prebook.messaging.envelope import JSON, EncodedBody, Envelope, MessageKind, has_derived_id
 from prebook.messaging.errors import Malformed
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
     BODY_BYTES_HEADER,
     BODY_DIGEST_HEADER,
+    CONTENT_TYPE_HEADER,
     CONVERSATION_ID_HEADER,
     DATA_REFERENCE_HEADER,
     EXPIRES_AT_HEADER,
@@ -122,7 +131,9 @@ def encode(envelope: Envelope) -> WireMessage:
 def _encode(envelope: Envelope) -> WireMessage:
     body = envelope.body
     check = body if isinstance(body, ClaimCheck) else None
-    encoded = envelope.encoded_body or (EncodedBody(check.type, b"") if check else encode_body(body))
+    encoded = envelope.encoded_body or (
+        EncodedBody(check.type, b"", check.content_type) if check else encode_body(body)
+    )
     headers = {
         SPEC_VERSION_HEADER: "1.0",
         MESSAGE_ID_HEADER: envelope.id,
@@ -139,6 +150,7 @@ def _encode(envelope: Envelope) -> WireMessage:
         **_optional_headers(envelope),
         **routing_headers(envelope.body),
         **(_check_headers(check) if check else {}),
+        **({} if encoded.content_type == JSON else {CONTENT_TYPE_HEADER: encoded.content_type}),
         **envelope.extra,
     }
     return WireMessage(headers, encoded.data)
@@ -183,7 +195,8 @@ def decode_stored(message: WireMessage) -> Envelope:
     type_ = _require(headers, TYPE_HEADER)
     # A body takes precedence over its reference: an operator may have put it into a parked message.
     is_checked = not message.body and DATA_REFERENCE_HEADER in headers
-    body = _claim_check(type_, headers) if is_checked else decode_body(type_, message.body)
+    format_ = format_of(headers.get(CONTENT_TYPE_HEADER) or JSON)
+    body = _claim_check(type_, headers, format_) if is_checked else decode_body(type_, message.body, format_)
     if BODY_TYPES[type_] not in EXPECTED_BODY_TYPES.get((kind, flow), frozenset()):
         raise Malformed("unexpected_type", f"{BODY_TYPES[type_].__name__} is not a {kind.value} of {flow!r}")
     return Envelope(
@@ -191,7 +204,7 @@ def decode_stored(message: WireMessage) -> Envelope:
         kind=kind,
         flow=flow,
         body=body,
-        encoded_body=EncodedBody(type_, message.body),
+        encoded_body=EncodedBody(type_, message.body, format_),
         source=_require(headers, SOURCE_HEADER).rpartition("/")[2],
         conversation_id=_require_safe_id(headers, CONVERSATION_ID_HEADER),
         time=_time(headers, TIME_HEADER),
@@ -261,7 +274,7 @@ def _attempt(headers: Mapping[str, str]) -> int:
     return max(1, int(text))
 
 
-def _claim_check(type_: str, headers: Mapping[str, str]) -> ClaimCheck:
+def _claim_check(type_: str, headers: Mapping[str, str], format_: str) -> ClaimCheck:
     if type_ not in BODY_TYPES:
         raise unknown_type(type_)
     path, _, reference = headers[DATA_REFERENCE_HEADER].rpartition("/")
@@ -272,4 +285,4 @@ def _claim_check(type_: str, headers: Mapping[str, str]) -> ClaimCheck:
         raise Malformed("bad_header", f"header {DATA_REFERENCE_HEADER} must be {CHECKED_BODIES_PATH}/ and a SHA-256")
     if not is_size or not REFERENCE_PATTERN.match(digest):
         raise Malformed("bad_header", f"{BODY_BYTES_HEADER} and {BODY_DIGEST_HEADER} must be a size and a SHA-256")
-    return ClaimCheck(type=type_, reference=reference, size_bytes=int(size), sha256=digest)
+    return ClaimCheck(type=type_, reference=reference, size_bytes=int(size), sha256=digest, content_type=format_)

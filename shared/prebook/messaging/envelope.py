@@ -10,6 +10,7 @@ from prebook.contracts.message import Message
 from prebook.contracts.plan import Coupling, Plan
 from prebook.patterns.trace import NO_TRACE, TraceContext
 
+JSON = "application/json"
 _REPLY_SUFFIX = ".reply"
 
 
@@ -28,6 +29,8 @@ class EncodedBody:
     type: str
     """CloudEvents type, which ends in the version."""
     data: bytes
+    content_type: str = JSON
+    """Media type of ``data``. Source: CloudEvents, ``datacontenttype``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

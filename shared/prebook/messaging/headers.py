@@ -4,6 +4,9 @@
 carries headers that start with ``prebook-x-`` along unread.
 """
 
+CONTENT_TYPE_HEADER = "content-type"
+"""Media type of the body, the CloudEvents attribute ``datacontenttype``; JSON in a message without it. Over AMQP it is
+the property of this name."""
 SPEC_VERSION_HEADER = "ce-specversion"
 MESSAGE_ID_HEADER = "ce-id"
 TYPE_HEADER = "ce-type"

@@ -28,6 +28,8 @@ class ClaimCheck(Message, frozen=True, kw_only=True):
     size_bytes: int
     sha256: str
     """Digest of the body, as hexadecimal digits."""
+    content_type: str
+    """Media type of the body."""
 
     def problem_of(self, body: bytes) -> str:
         """Return why ``body`` is not the checked one; empty if it is."""
@@ -36,14 +38,15 @@ class ClaimCheck(Message, frozen=True, kw_only=True):
         return "" if hashlib.sha256(body).hexdigest() == self.sha256 else "another digest"
 
 
-def check_in(message_id: str, type_: str, body: bytes) -> ClaimCheck:
-    """Return the check for the body of a message.
+def check_in(message_id: str, type_: str, body: bytes, content_type: str) -> ClaimCheck:
+    """Return the check for the body of a message. ``content_type``: media type of the body.
 
     The reference is derived from message and body: a message that is written again refers to the same stored body, and
     no two messages share one.
     """
     reference = hashlib.sha256(message_id.encode() + b"\0" + body).hexdigest()
-    return ClaimCheck(type=type_, reference=reference, size_bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
+    digest = hashlib.sha256(body).hexdigest()
+    return ClaimCheck(type=type_, reference=reference, size_bytes=len(body), sha256=digest, content_type=content_type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,21 +6,15 @@ from prebook.messaging.codec import WireMessage, check_size, decode_stored, deco
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Malformed
 from prebook.messaging.headers import EXPIRES_AT_HEADER
-
-
-class _StoredMessage(msgspec.Struct, frozen=True):
-    headers: dict[str, str]
-    body: str
-
+from prebook.messaging.message_document import MessageDocument
 
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(_StoredMessage)
+_DECODER = msgspec.json.Decoder(MessageDocument)
 
 
 def to_column(envelope: Envelope) -> str:
     """Encode a message for a ``message`` column."""
-    wire = encode(envelope)
-    return _ENCODER.encode(_StoredMessage(dict(wire.headers), wire.body.decode())).decode()
+    return _ENCODER.encode(MessageDocument.of(encode(envelope))).decode()
 
 
 def from_column(text: str) -> Envelope:
@@ -38,14 +32,12 @@ def sendable_from_column(text: str) -> Envelope:
 def without_expiry(text: str) -> str:
     """Return the same message without its expiry."""
     row = _DECODER.decode(text)
-    return _ENCODER.encode(
-        _StoredMessage({k: v for k, v in row.headers.items() if k != EXPIRES_AT_HEADER}, row.body)
-    ).decode()
+    headers = {name: value for name, value in row.headers.items() if name != EXPIRES_AT_HEADER}
+    return _ENCODER.encode(msgspec.structs.replace(row, headers=headers)).decode()
 
 
 def _decode_column(text: str) -> WireMessage:
     try:
-        row = _DECODER.decode(text)
-    except msgspec.DecodeError as error:
+        return _DECODER.decode(text).to_message()
+    except (msgspec.DecodeError, ValueError) as error:
         raise Malformed("bad_row", f"the row holds no message: {error}") from None
-    return WireMessage(row.headers, row.body.encode())

@@ -25,6 +25,9 @@ FILTERS = {
     "conversation_id": "conversation_id = {}",
     "message_id": "message_id = {}",
 }
+READ_CONTENT = """
+    SELECT message::json ->> 'headers', coalesce(message::json ->> 'base64', message::json ->> 'body')
+    FROM {0}.outbox WHERE seq = $1"""
 RESEND = with_states(
     """
     UPDATE {}.outbox SET state = {WAITING}, cause = NULL, abandoned_at = NULL, not_before = created_at,
@@ -101,11 +104,8 @@ class OutboxAdmin:
         return [self._outbox_row(row) for row in await self._connection.fetch(query, list(ids))]
 
     async def read_content(self, row_id: int) -> MessageContent | None:
-        """Return the message of a row; None if there is no row with this id."""
-        query = (
-            f"SELECT message::json ->> 'headers', message::json ->> 'body' FROM {self._service}.outbox WHERE seq = $1"  # noqa: S608
-        )
-        found = await self._connection.fetchrow(query, row_id)
+        """Return the message of a row, a binary body in base64; None if there is no row with this id."""
+        found = await self._connection.fetchrow(READ_CONTENT.format(self._service), row_id)
         return (
             None
             if found is None

@@ -5,6 +5,8 @@ from typing import Any
 from aio_pika.abc import AbstractIncomingMessage
 
 from prebook.messaging.codec import WireMessage
+from prebook.messaging.envelope import JSON
+from prebook.messaging.headers import CONTENT_TYPE_HEADER
 from prebook.topology.sender_check import MessageOrigin
 
 DELIVERY_COUNT_HEADER = "x-delivery-count"
@@ -12,8 +14,11 @@ DELIVERY_COUNT_HEADER = "x-delivery-count"
 
 
 def from_amqp(message: AbstractIncomingMessage) -> WireMessage:
-    """Return the headers, as text, and the body of a delivered message."""
-    return WireMessage({name: field_text(value) for name, value in message.headers.items()}, message.body)
+    """Return the headers, as text, and the body of a delivered message; the content type is a property over AMQP."""
+    headers = {name: field_text(value) for name, value in message.headers.items() if name != CONTENT_TYPE_HEADER}
+    if message.content_type and message.content_type != JSON:
+        headers[CONTENT_TYPE_HEADER] = message.content_type
+    return WireMessage(headers, message.body)
 
 
 def origin_of(message: AbstractIncomingMessage) -> MessageOrigin:

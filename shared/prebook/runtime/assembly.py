@@ -16,7 +16,7 @@ from prebook.http.claim_store import claim_store_routes
 from prebook.http.claim_store_client import claim_redeemer
 from prebook.http.inbound import inbound_routes
 from prebook.http.signed_client import SignedHttpClient
-from prebook.messaging.body_writer import BodyWriter, parse_versions
+from prebook.messaging.body_writer import BodyWriter, parse_formats, parse_versions
 from prebook.messaging.channel import Channels
 from prebook.messaging.claim_checks import ClaimCheckPolicy
 from prebook.messaging.clock import utc_now
@@ -105,7 +105,7 @@ def assemble(
         dead_letter=dead_letter,
         claim_checks=ClaimCheckPolicy(settings.claim_check_threshold_bytes, lifetime),
         redeem=claim_redeemer(http),
-        writer=BodyWriter(parse_versions(settings.message_versions)),
+        writer=BodyWriter(parse_versions(settings.message_versions), parse_formats(settings.message_formats)),
         observer=observer,
         clock=ports.clock,
     )

@@ -9,7 +9,7 @@ from prebook.runtime.offer_settings import OfferSettings
 
 
 class MessageSettings(OfferSettings, kw_only=True):
-    """Versions, history and claim checks of the messages that a service sends."""
+    """Versions, formats, history and claim checks of the messages that a service sends."""
 
     message_versions: Annotated[
         tuple[str, ...],
@@ -17,6 +17,14 @@ class MessageSettings(OfferSettings, kw_only=True):
             description="comma-separated message=version of the messages that this service writes in an older version "
             "than the newest, because a receiver is not upgraded yet; it reads all versions",
             examples=["find_driver=1,booking_ended=2"],
+        ),
+    ] = ()
+    message_formats: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description="comma-separated flow=format or event=format, json or msgpack, of the messages that this "
+            "service writes in another format than JSON; it reads both",
+            examples=["quote_fare=msgpack,booking_ended=msgpack"],
         ),
     ] = ()
     message_history: Annotated[

@@ -18,9 +18,9 @@ from prebook.runtime.message_settings import MessageSettings
 from prebook.runtime.retention import MAX_OUTBOX_DEDUP_S, OUTBOX_DEDUP_S
 from prebook.runtime.settings_checks import (
     SECRET_FORMAT,
+    require_valid_forms,
     require_valid_proxies,
     require_valid_secrets,
-    require_valid_versions,
     split_caller_secrets,
 )
 
@@ -282,7 +282,7 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
     if settings.http_port == settings.internal_port:
         raise BadSettings("PREBOOK_INTERNAL_PORT is that of PREBOOK_HTTP_PORT; the listeners need two ports")
-    require_valid_versions(settings.message_versions)
+    require_valid_forms(settings.message_versions, settings.message_formats)
     require_valid_proxies(settings.rider_header, settings.trusted_proxies)
     if unusable := unusable_hosts(settings.rider_callback_hosts):
         raise BadSettings(

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from ipaddress import ip_network
 
-from prebook.messaging.body_writer import UnknownVersion, parse_versions
+from prebook.messaging.body_writer import UnknownForm, parse_formats, parse_versions
 from prebook.patterns.signature import MAX_KEY_BYTES, MIN_KEY_BYTES, InvalidSecret, key_of
 from prebook.runtime.environment import BadSettings
 
@@ -26,12 +26,16 @@ def require_valid_secrets(variable: str, secrets: Sequence[str]) -> None:
             raise BadSettings(f"{variable}: secret {number} {error}; `prebook secrets` generates valid ones") from None
 
 
-def require_valid_versions(entries: Sequence[str]) -> None:
-    """Raise BadSettings unless each entry names a message and one of its versions."""
+def require_valid_forms(versions: Sequence[str], formats: Sequence[str]) -> None:
+    """Raise BadSettings unless all messages, versions, flows, events and formats exist."""
     try:
-        parse_versions(entries)
-    except UnknownVersion as error:
+        parse_versions(versions)
+    except UnknownForm as error:
         raise BadSettings(f"PREBOOK_MESSAGE_VERSIONS: {error}; write entries such as find_driver=1") from None
+    try:
+        parse_formats(formats)
+    except UnknownForm as error:
+        raise BadSettings(f"PREBOOK_MESSAGE_FORMATS: {error}; write entries such as quote_fare=msgpack") from None
 
 
 def require_valid_proxies(rider_header: str, trusted_proxies: Collection[str]) -> None:

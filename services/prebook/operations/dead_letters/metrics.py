@@ -12,6 +12,7 @@ from sqlalchemy import text
 from prebook.contracts.dead_letters import DeadLetterState
 from prebook.flows import ALL_FLOWS, PROCESSES
 from prebook.messaging import addresses
+from prebook.messaging.body_codec import MALFORMED_CAUSES, UNKNOWN_CONTENT_TYPE_CAUSE
 from prebook.messaging.codec import UNDECODABLE_CAUSE
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.operations.dead_letters.sql import DeadLetterSql
@@ -29,7 +30,7 @@ CAUSES = frozenset(
     {
         "attempts_exhausted",
         "bad_header",
-        "bad_json",
+        *MALFORMED_CAUSES.values(),
         "bad_row",
         "claim_corrupted",
         "claim_missing",
@@ -49,6 +50,7 @@ CAUSES = frozenset(
         "too_large",
         UNDECODABLE_CAUSE,
         "unexpected_type",
+        UNKNOWN_CONTENT_TYPE_CAUSE,
         UNKNOWN,
         "unknown_auction",
         "unknown_booking",

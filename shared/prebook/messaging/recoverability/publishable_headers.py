@@ -6,7 +6,13 @@ is added. Its dead letter keeps what can be kept, and describes the rest in OMIT
 
 from collections.abc import Mapping
 
-from prebook.messaging.headers import DEAD_LETTER_HEADERS, OMITTED_HEADER, is_added_by_broker, is_broker_header
+from prebook.messaging.headers import (
+    CONTENT_TYPE_HEADER,
+    DEAD_LETTER_HEADERS,
+    OMITTED_HEADER,
+    is_added_by_broker,
+    is_broker_header,
+)
 
 MAX_VALUE_BYTES = (4096, 1024, 256)
 """Lengths to which values are cut, tried in turn until the headers fit; ids have at most 200 characters."""
@@ -52,7 +58,7 @@ def _rank(name: str) -> int:
     """Return the position of a header: what dead-lettering added, then the message's own, then those of strangers."""
     if name in DEAD_LETTER_HEADERS:
         return 0
-    return 1 if name.startswith(("ce-", "prebook-")) else 2
+    return 1 if name == CONTENT_TYPE_HEADER or name.startswith(("ce-", "prebook-")) else 2
 
 
 def _cut(text: str, max_bytes: int) -> str:

@@ -9,11 +9,17 @@ from datetime import datetime
 from functools import lru_cache
 
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.headers import CONVERSATION_ID_HEADER, MESSAGE_ID_HEADER, REPLY_TO_HEADER, TYPE_HEADER
+from prebook.messaging.envelope import JSON
+from prebook.messaging.headers import (
+    CONTENT_TYPE_HEADER,
+    CONVERSATION_ID_HEADER,
+    MESSAGE_ID_HEADER,
+    REPLY_TO_HEADER,
+    TYPE_HEADER,
+)
 from prebook.rabbit.errors import AmqpLimitExceeded
 
 CHANNEL_NUMBER = 1
-CONTENT_TYPE = b"application/json"
 APP_ID = b"prebook"
 PERSISTENT = 2
 """Delivery mode of every message: a dead-lettered copy keeps the mode of its original."""
@@ -81,7 +87,8 @@ def _content_header(wire: WireMessage, user: str, now: datetime, expires_at: dat
     A property that is longer than the protocol allows is left out; the header that it copies has it in full.
     """
     headers = wire.headers
-    flags, parts = _ALWAYS, [_short_string(CONTENT_TYPE), _field_table(headers), bytes((PERSISTENT,))]
+    content_type = headers.get(CONTENT_TYPE_HEADER, JSON).encode()
+    flags, parts = _ALWAYS, [_short_string(content_type), _field_table(headers), bytes((PERSISTENT,))]
     for flag, text in (
         (_CORRELATION_ID, headers.get(CONVERSATION_ID_HEADER)),
         (_REPLY_TO, headers.get(REPLY_TO_HEADER)),
@@ -114,7 +121,13 @@ def _property(text: str | None) -> bytes:
 
 
 def _field_table(headers: Mapping[str, str]) -> bytes:
-    entries = b"".join([_field_name(name) + _long_string(value.encode()) for name, value in headers.items()])
+    entries = b"".join(
+        [
+            _field_name(name) + _long_string(value.encode())
+            for name, value in headers.items()
+            if name != CONTENT_TYPE_HEADER
+        ]
+    )
     return struct.pack(">I", len(entries)) + entries
 
 
