@@ -48,11 +48,12 @@ test-containers: $(VENV)/.dev ## Run the tests with real servers, with PostgreSQ
 	@PREBOOK_TEST_STACK=containers $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration tests/topology -m real $(ARGS)
 	@$(BIN)/python -m pytest -m containers $(ARGS)
 
-check: $(VENV)/.dev ## Check style, format, types and import contracts
+check: $(VENV)/.dev ## Check style, format, types, import contracts and contracts of messages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/prebook contracts check docs/reference/contracts.json
 
 kubernetes: $(VENV)/.dev ## Check that the Kubernetes manifests are as the model says, and that nothing is wrong in them
 	@$(BIN)/prebook kubernetes generate --check

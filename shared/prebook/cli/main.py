@@ -25,6 +25,7 @@ BUILT_IN_COMMANDS = {
     "profile": "prebook.cli.profile:profile",
     "retry": "prebook.cli.retry:retry",
     "topology": "prebook.cli.topology:topology",
+    "contracts": "prebook.cli.contracts:contracts",
     "doctor": "prebook.cli.doctor:doctor",
     "serve": "prebook.cli.serve:serve",
     "console": "prebook.cli.console:console",
