@@ -94,7 +94,7 @@ def test_json_may_have_parameters_or_no_content_type(content_type: str) -> None:
 @given(name=st.sampled_from(sorted(BODY_TYPES)), seed=st.integers(0, 2**32))
 @settings(deadline=None)
 def test_both_formats_hold_the_same_body_and_no_body_is_valid_in_both(name: str, seed: int) -> None:
-    """Whoever changes the content type of a message makes it unreadable, and never another message."""
+    """A message whose content type is changed on its way becomes unreadable, and never another message."""
     old = example_of(VERSION_TYPES[name], random.Random(seed))
     packed = msgspec.msgpack.encode(old)
 
