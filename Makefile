@@ -1,7 +1,7 @@
 # Requires Python 3.11 or newer (with venv), git and make. Everything else is installed into .venv from hashed lock files.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast test-all test-lab test-containers check kubernetes kubernetes-schemas docs \
-	schema lock clean
+.PHONY: help install demo up test test-fast test-all test-lab test-containers test-browser check kubernetes kubernetes-schemas \
+	docs schema lock clean
 MAKEFLAGS += --no-print-directory
 
 ARGS ?=
@@ -32,7 +32,7 @@ up: $(VENV)/.run ## Run the suite until Ctrl-C
 	@$(BIN)/prebook up $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests that need no Docker engine, except the long ones
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers and not long" $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers and not long and not browser" $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run unit, conformance and architecture tests: no server, under 90 s
 	@$(BIN)/python -m pytest -n $(FAST_WORKERS) -m "not real and not containers and not database and not long" \
@@ -47,6 +47,12 @@ test-lab: $(VENV)/.dev ## Run every experiment of the lab in its quick size: the
 test-containers: $(VENV)/.dev ## Run the tests with real servers, with PostgreSQL and RabbitMQ in containers
 	@PREBOOK_TEST_STACK=containers $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration tests/topology -m real $(ARGS)
 	@$(BIN)/python -m pytest -m containers $(ARGS)
+
+test-browser: $(VENV)/.dev ## Run the tests of the control room in Debian's Chromium; as root, install it if it is missing
+	@command -v chromium >/dev/null || { apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+		{ echo "error: no chromium found; hint: apt-get install chromium" >&2; exit 1; }
+	@$(BIN)/python -m pytest tests/browser -m browser $(ARGS)
 
 check: $(VENV)/.dev ## Check style, format, types, import contracts and contracts of messages
 	@$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from typing import Any
 
 from prebook.devstack.ports import is_free
 
-SHARED_SUITE_FOLDERS = frozenset({"replay", "integration", "topology", "traps"})
+SHARED_SUITE_FOLDERS = frozenset({"browser", "replay", "integration", "topology", "traps"})
 """Folders with tests of a shared suite. They are marked `real`."""
 FAULT_FILES = frozenset(
     {"test_amplification.py", "test_database_outages.py", "test_fault_catalogue.py", "test_faults.py"}
