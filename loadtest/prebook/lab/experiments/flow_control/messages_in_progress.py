@@ -21,19 +21,21 @@ from prebook.lab.experiments.timer_lag import TimerLag
 from prebook.messaging import addresses
 
 QUEUE = "lab.in-progress"
-PREFETCHES = (1, 4, 16, 64)
+PREFETCHES = (1, 4, 16, 64, 256)
 LITTLE = "throughput x time of a message = messages in progress, within {tolerance:.0%}"
 LINEAR = "throughput >= 90 % of that of one message at a time, multiplied by the messages in progress"
 TOLERANCE = 0.25
 """What a round trip to the broker takes between two messages is part of neither side."""
 LITTLE_LAW = LITTLE.format(tolerance=TOLERANCE)
 MIN_LINEAR_SHARE = 0.9
-WORK_MS = 10.0
+FULL_SHARE = 64
+MIN_MESSAGES = 20
+WORK_MS = 40.0
 """Time that the receiver waits in the middle of a message, as for a partner; its transaction takes processor time."""
 
 
 class ProgressSize(PatternSize, frozen=True, kw_only=True):
-    """Size of the experiment: messages for each prefetch; a receiver of one message at a time gets fewer."""
+    """Size of the experiment: messages for a prefetch of 64; the others get a number in proportion."""
 
     messages: int = 1_600
 
@@ -67,7 +69,7 @@ async def measure(run: ExperimentRun, size: ProgressSize) -> Measurement:
         for prefetch in PREFETCHES:
             arrangement = name_of(prefetch)
             run.log(arrangement)
-            names = message_names(max(10, size.messages * min(prefetch, 16) // 16))
+            names = message_names(max(MIN_MESSAGES, size.messages * prefetch // FULL_SHARE))
             defect = size.defect if prefetch == PREFETCHES[-1] else SeededDefect.NONE
             spec = _spec(site, prefetch, defect, site.random.choice(names))
             await site.publish(addresses.REDELIVER, QUEUE, names, arrangement)
@@ -143,9 +145,9 @@ MESSAGES_IN_PROGRESS = Experiment(
     wrong_way="more messages in progress are expected to give as much more throughput",
     expected="Throughput times latency is the prefetch; beyond the capacity more of it only adds latency.",
     full=ProgressSize(),
-    quick=ProgressSize(messages=320),
+    quick=ProgressSize(messages=400),
     options=(
-        SizeOption("messages", click.IntRange(160, 20_000), "Number of messages for a prefetch of 16 and more."),
+        SizeOption("messages", click.IntRange(160, 20_000), "Number of messages for a prefetch of 64."),
         defect_option(),
     ),
     measure=measure,

@@ -30,8 +30,8 @@ MAX_PEAK_SHARE = 0.75
 WINDOW_S = 0.25
 HIGH_S = 1.0
 """Seconds in which messages are sent; as many without one follow."""
-WORK_MS = 20.0
-"""Time that the receiver takes for a message, besides its transaction."""
+WORK_MS = 30.0
+"""Time that the receiver takes for a message, besides its transaction: about the mean rate of the wave."""
 
 
 class ShapingSize(PatternSize, frozen=True, kw_only=True):
