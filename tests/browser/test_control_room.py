@@ -52,6 +52,7 @@ def test_the_first_view_is_small_and_loads_nothing_from_elsewhere(context: Brows
     expect(page.locator(".stage.flows [data-arrow]").first).to_be_visible()
     assert len(sizes) > 10
     assert sum(sizes.values()) < MAX_FIRST_VIEW_BYTES
+    expect(page.locator(".state span")).to_have_text(re.compile(r"^\d+ processes up$"))
     keep_screenshot(page, "first-view")
 
 

@@ -70,8 +70,6 @@ async def test_the_figures_of_rides_booked_by_hand_are_those_of_the_ledger(suite
         assert 0 < clocks["accepted"]["p50_ms"] <= clocks["accepted"]["p99_ms"]
         assert 0 < clocks["settled"]["p50_ms"] <= clocks["settled"]["p99_ms"]
     assert {process["state"] for process in state["processes"].values()} == {"up"}
-    assert state["messages"]["quote_fare/request_reply/request"]["handled"] >= 1
-    assert state["queues"]["pricing.requests.quote_fare"]["consumers"] >= 1
 
 
 def ride(coupling: Coupling) -> dict[str, Any]:
@@ -91,10 +89,13 @@ def in_stream(state: dict[str, Any]) -> Counter[tuple[str, str]]:
 
 
 def is_at_rest(state: dict[str, Any]) -> bool:
-    """Return whether all sources have answered, and every booking is settled."""
+    """Return whether all sources have answered, every booking is settled, and its messages are counted."""
     if not {"ledger", "messages", "queues", "clocks"} <= state.keys():
         return False
     plans = {plan for plan, _ in in_stream(state)}
     settled = {name for _, name in in_stream(state)} <= {each.value for each in SETTLED_STATES}
     has_clocks = all(state["clocks"].get(each.value, {}).get("settled", {}).get("count") for each in Coupling)
-    return settled and has_clocks and plans >= {coupling.value for coupling in Coupling}
+    # Metrics are read apart from the ledger, and the broker's statistics are up to five seconds old.
+    handled = state["messages"].get("quote_fare/request_reply/request", {}).get("handled", 0)
+    consumers = state["queues"]["pricing.requests.quote_fare"]["consumers"]
+    return settled and has_clocks and handled >= 1 <= consumers and plans >= {coupling.value for coupling in Coupling}

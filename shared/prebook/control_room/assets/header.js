@@ -55,10 +55,13 @@ export class Header {
     const processes = this.store.section("processes");
     const away = Object.keys(processes).filter((name) => processes[name].state !== "up");
     const failures = Object.entries(this.store.section("sources")).filter(([, reason]) => reason);
+    const known = Object.keys(processes).length;
     const text =
-      away.length > 0
+      known === 0
+        ? "no figures yet"
+        : away.length > 0
         ? `${away.join(", ")} ${away.length > 1 ? "do" : "does"} not answer`
-        : `${Object.keys(processes).length} processes up`;
+        : `${known} processes up`;
     const state = $(".state", this.root);
     setText($("span", state), text);
     state.classList.toggle("bad", away.length > 0);
