@@ -36,7 +36,7 @@ test: $(VENV)/.dev ## Run all tests that need no Docker engine, except the long 
 
 test-fast: $(VENV)/.dev ## Run unit, conformance and architecture tests: no server, under 90 s
 	@$(BIN)/python -m pytest -n $(FAST_WORKERS) -m "not real and not containers and not database and not long" \
-		--ignore=tests/devstack --ignore=tests/lab $(ARGS)
+		--ignore=tests/devstack --ignore=tests/lab --ignore=tests/kubernetes $(ARGS)
 
 test-all: test ## Run make test, then the long tests: chaos, crash points, burst, cluster, back pressure, outages, experiments
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "long and not containers" $(ARGS)

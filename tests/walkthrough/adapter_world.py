@@ -40,6 +40,7 @@ class Delivery:
     body: bytes
     exchange: str
     routing_key: str
+    content_type: str | None = None
     message_id: str | None = None
     user_id: str | None = None
     redelivered: bool = False
