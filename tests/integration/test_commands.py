@@ -13,6 +13,9 @@ from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
 
+FLEETS = ("ada", "borealis", "cargo")
+"""Partner fleets that are asked by default."""
+
 
 async def test_the_topology_of_the_broker_equals_the_model(suite: Suite) -> None:
     done = suite.prebook("topology", "diff", "--json")
@@ -28,6 +31,10 @@ async def test_the_ledger_counts_every_booking_once(suite: Suite, rider: RiderCl
     assert (ledger["bookings"], ledger["notified"], ledger["duplicated"]) == (len(keys), len(keys), 0)
     counts = Counter({(row["plan"], row["state"]): row["bookings"] for row in ledger["rows"]})
     assert counts == Counter({(coupling.value, "confirmed"): 2 for coupling in Coupling})
+    offers = ledger["offers"]
+    assert offers["auctions"] == len(keys)
+    assert {fleet: totals["asked"] for fleet, totals in offers["fleets"].items()} == dict.fromkeys(FLEETS, len(keys))
+    assert offers["total"]["used"] == sum(totals["used"] for totals in offers["fleets"].values()) >= len(keys)
     full_ledger = json.loads(suite.prebook("ledger", "--json").stdout)
     assert full_ledger["bookings"] == await database.fetch_value("SELECT count(*) FROM booking.booking")
     assert full_ledger["duplicated"] == 0
