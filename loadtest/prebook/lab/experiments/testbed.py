@@ -15,10 +15,12 @@ from prebook.devstack.prepared_stack import prepare_stack
 from prebook.devstack.providers import StackMode, read_stack_mode
 from prebook.devstack.service_environment import SuiteOptions, count_ports
 from prebook.devstack.stack import Stack
-from prebook.flows import PROCESSES
+from prebook.flows import PROCESSES, SERVICES
+from prebook.messaging.policy import retry_delays_s
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
+from prebook.runtime.settings import read_settings
 from prebook.topology.model import suite_topology
 from prebook.topology.values import Topology
 
@@ -67,10 +69,13 @@ class ExperimentTestbed:
             await self.empty_tables()
 
     async def _declare(self, topology: Topology) -> None:
+        """Declare ``topology`` with that of the suite: the permissions of an account replace those that it had."""
         broker = self.stack.broker
+        _, policies = read_settings(self.context.envs[SERVICES[0]])
+        suite = suite_topology(retry_delays_s(policies))
         try:
             async with ManagementClient(broker.management_url, broker.user, broker.password) as management:
-                await management.declare(topology, {})
+                await management.declare(suite | topology, {})
         except (BrokerUnreachable, BrokerRefused) as error:
             raise UserError(str(error), "try again while the machine is less busy") from error
 
