@@ -22,13 +22,12 @@ from prebook.messaging import addresses
 
 QUEUE = "lab.in-progress"
 PREFETCHES = (1, 4, 16, 64, 256)
-LITTLE = "throughput x time of a message = messages in progress, within {tolerance:.0%}"
 LINEAR = "throughput >= 90 % of that of one message at a time, multiplied by the messages in progress"
 TOLERANCE = 0.25
-"""What a round trip to the broker takes between two messages is part of neither side."""
-LITTLE_LAW = LITTLE.format(tolerance=TOLERANCE)
+"""Allows for the round trip to the broker between two messages, which the receiver cannot measure."""
+LITTLE_LAW = f"throughput x time of a message = messages in progress, within {TOLERANCE:.0%}"
 MIN_LINEAR_SHARE = 0.9
-FULL_SHARE = 64
+REFERENCE_PREFETCH = 64
 MIN_MESSAGES = 20
 WORK_MS = 40.0
 """Time that the receiver waits in the middle of a message, as for a partner; its transaction takes processor time."""
@@ -69,7 +68,7 @@ async def measure(run: ExperimentRun, size: ProgressSize) -> Measurement:
         for prefetch in PREFETCHES:
             arrangement = name_of(prefetch)
             run.log(arrangement)
-            names = message_names(max(MIN_MESSAGES, size.messages * prefetch // FULL_SHARE))
+            names = message_names(max(MIN_MESSAGES, size.messages * prefetch // REFERENCE_PREFETCH))
             defect = size.defect if prefetch == PREFETCHES[-1] else SeededDefect.NONE
             spec = _spec(site, prefetch, defect, site.random.choice(names))
             await site.publish(addresses.REDELIVER, QUEUE, names, arrangement)
@@ -104,7 +103,7 @@ def little_check(pace: Pace, doubt: str) -> LawCheck:
 
 
 def linear_check(one: Pace, most: Pace) -> LawCheck:
-    """Return the check that throughput grows with the messages in progress, which no processor keeps up."""
+    """Return the check that throughput is proportional to the messages in progress; a full processor ends that."""
     least = ("90 % of the multiple", round(MIN_LINEAR_SHARE * one.per_s * most.prefetch, 1))
     left = ("per second", round(most.per_s, 1))
     expected = LawVerdict.VIOLATED

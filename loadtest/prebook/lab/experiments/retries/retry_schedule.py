@@ -39,10 +39,9 @@ from prebook.rabbit.amqp_message import from_amqp
 RIGHT = "retries after the delays of a schedule"
 WRONG = "a failing message is requeued at once"
 QUEUES = {RIGHT: "lab.retries.scheduled", WRONG: "lab.retries.requeued"}
-EXACT = "messages whose attempts differ from failures + 1, at most {limit} = 0"
+EXACT_LAW = f"messages whose attempts differ from failures + 1, at most {MAX_ATTEMPTS} = 0"
 NOT_EARLY = "attempts before their shortest delay = 0"
 NOT_LATE = "median delay before an attempt <= its longest delay + 250 ms"
-EXACT_LAW = EXACT.format(limit=MAX_ATTEMPTS)
 TOLERANCE_S = 0.25
 PART = 9
 """Number of messages that are sent at a time."""
