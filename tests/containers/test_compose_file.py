@@ -23,6 +23,7 @@ CONSOLE_CONTAINERS = {"lab", "campaign"}
 """Containers with the console's user, secrets and addresses."""
 SERVERS = {"postgres": ("database", POSTGRES_IMAGE), "rabbitmq": ("broker", RABBITMQ_IMAGE)}
 """Container of a server -> its stage of the Dockerfile, and the image that the stage is made from."""
+HBA_FILE = "deploy/container/pg_hba.conf"
 PREBOOK_CONTAINERS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
 SECRETS = generate_secrets("postgres:5432", "rabbitmq:5672")
 MOUNT_PATH = "/run/prebook/"
@@ -150,10 +151,11 @@ def test_a_server_is_the_image_of_the_suite_with_containers_and_a_control_loop(n
     stage, image = SERVERS[name]
     assert CONTAINERS[name]["build"]["target"] == stage
     added = re.search(
-        rf"^FROM {image} AS {stage}\n(.+)\n\n", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE
+        rf"^FROM {image} AS {stage}\n((?:COPY .+\n)+)\n", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE
     )
     assert added
-    assert added[1] == "COPY deploy/container/supervise-server /usr/local/bin/"
+    copied = [line.split()[1] for line in added[1].splitlines()]
+    assert copied == ["deploy/container/supervise-server", *([HBA_FILE] if stage == "database" else [])]
 
 
 def test_the_broker_gets_the_arguments_of_the_suite_with_containers_and_the_watermark_that_is_restored() -> None:

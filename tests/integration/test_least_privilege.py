@@ -11,6 +11,7 @@ import psutil
 import pytest
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
+from sqlalchemy import make_url
 
 from prebook.flows import PROCESSES
 from prebook.messaging import addresses
@@ -60,6 +61,17 @@ async def test_the_database_role_of_a_service_sees_its_own_schema_only(environme
                     await connection.execute(statement.format(own=own, other=other))
         finally:
             await connection.close()
+
+
+async def test_a_service_cannot_connect_to_another_database_of_the_server(
+    environments: dict[str, dict[str, str]],
+) -> None:
+    for service in PROCESSES:
+        own = make_url(environments[service]["PREBOOK_DATABASE_URL"])
+        for other in ("postgres", "template1"):
+            url = own.set(database=other).render_as_string(hide_password=False)
+            with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError, match=r"pg_hba\.conf rejects"):
+                await asyncpg.connect(asyncpg_dsn(url))
 
 
 @asynccontextmanager

@@ -57,7 +57,12 @@ EMBEDDED_SETTINGS = {
     "log_min_messages": "warning",
     # fsync and synchronous_commit stay on: the lab measures durable commits.
 }
-PG_HBA = f"host all all {LOOPBACK}/32 scram-sha-256\n"
+PG_HBA = (
+    f"host all {ADMIN_USER} {LOOPBACK}/32 scram-sha-256\n"
+    # Every role may connect to these two by default, and create temporary tables there.
+    f"host postgres,template1 all {LOOPBACK}/32 reject\n"
+    f"host all all {LOOPBACK}/32 scram-sha-256\n"
+)
 
 
 def find_postgres() -> Path | None:
