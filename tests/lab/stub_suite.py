@@ -40,6 +40,8 @@ class StubSuite:
     notify_twice: Callable[[str], bool] = never
     share_driver: Callable[[str], bool] = never
     never_settle: Callable[[str], bool] = never
+    expire: Callable[[str], bool] = never
+    """The deadline of the request for a fare ends these, and their riders are notified of that."""
     has_matching: bool = True
     """Whether the address of matching, which lists the auctions, is known."""
     supervised: tuple[str, ...] = ("pricing", "booking")
@@ -102,6 +104,11 @@ class StubSuite:
         await self.pricing_up.wait()
         await asyncio.sleep(self.settle_after_s)
         if self.never_settle(row.idempotency_key):
+            return
+        if self.expire(row.idempotency_key):
+            ended = {"state": BookingState.EXPIRED, "settled_at": datetime.now(UTC), "reason": "no fare: deadline"}
+            self.rows[row.idempotency_key] = msgspec.structs.replace(row, **ended)
+            self.delivered.append(delivery(row.booking_id, notice=BookingState.EXPIRED))
             return
         self.rows[row.idempotency_key] = confirmed_row(
             row, driver="d0" if self.share_driver(row.idempotency_key) else f"d-{row.booking_id}"

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from prebook.contracts.auctions import OfferTotals
+from prebook.contracts.plan import Coupling
 from tests.lab.campaign.campaign_runs import is_third_one_way_ride, run_campaign
 from tests.lab.report.schema import schema_errors
 from tests.lab.stub_suite import StubSuite
@@ -62,6 +63,7 @@ def is_ride_of_two_plans(key: str) -> bool:
         ("notify_twice", "duplicated", is_third_one_way_ride),
         ("share_driver", "duplicated", is_ride_of_two_plans),
         ("never_settle", "in_flight", is_third_one_way_ride),
+        ("expire", "lost", is_third_one_way_ride),
     ],
 )
 async def test_a_planted_defect_is_found_and_fails_the_campaign(
@@ -72,6 +74,17 @@ async def test_a_planted_defect_is_found_and_fails_the_campaign(
     assert report.verdict is not None
     assert not report.verdict.ok
     assert report.scenarios[0].totals[counted] == 1
+    assert not schema_errors(msgspec.json.encode(report))
+
+
+@pytest.mark.parametrize("name", ["calm", "pricing_slow"])
+async def test_rides_that_end_without_an_answer_are_lost_if_no_fault_lasts_long_enough(name: str) -> None:
+    """All plans lose the same rides, so that their outcomes are equal, and every rider is notified of the end."""
+    report = await run_campaign(StubSuite(expire=lambda key: key.endswith("00000")), name, duration_s=3.0)
+    waiting = [result for result in report.scenarios[0].results if result.plan["quote_fare"] is not Coupling.SYNC_API]
+    assert [result.ledger.lost for result in waiting] == [1] * 3
+    assert report.verdict is not None
+    assert "expired (no fare: deadline), and no fault lasted long enough to cause it" in report.verdict.problems[0]
     assert not schema_errors(msgspec.json.encode(report))
 
 

@@ -3,13 +3,14 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
 
 from prebook.contracts.auctions import AuctionEntry, OfferCounts, count_offers
 from prebook.lab.campaign.scenarios import Scenario
+from prebook.lab.campaign.unexplained_ends import find_unexplained_ends
 from prebook.lab.faults import FaultWindow, TimedFault
 from prebook.lab.ledger.accounts import RideAccount
 from prebook.lab.ledger.clock_deviation import clock_deviation_s
@@ -58,7 +59,8 @@ class ScenarioRun:
 
 def scenario_report(run: ScenarioRun, auctions: Sequence[AuctionEntry] | None = None) -> ScenarioReport:
     """Return the report of one scenario. ``auctions``: those of all scenarios; None if they are unknown."""
-    results = tuple(plan_result(label, run.reconciliation, run.fault_window) for label in PLANS)
+    reconciliation = with_unexplained_ends(run)
+    results = tuple(plan_result(label, reconciliation, run.fault_window) for label in PLANS)
     return ScenarioReport(
         name=run.scenario.name,
         expectation=run.scenario.expectation,
@@ -71,13 +73,25 @@ def scenario_report(run: ScenarioRun, auctions: Sequence[AuctionEntry] | None = 
         retries=retries_line(run.reconciliation.accounts),
         settle_s=round(run.settle_s, 2),
         outcome_hashes_equal=len({line.outcome_hash for line in results}) == 1,
-        discrepancies=run.reconciliation.discrepancies,
+        discrepancies=reconciliation.discrepancies,
         timeline=timeline(run),
         dead_letters_known=run.dead_letters_known,
         outage_is_bridged=run.scenario.outage_is_bridged,
         overload=overload_line(run),
         offers=None if auctions is None else offers_of(run.reconciliation, auctions),
     )
+
+
+def with_unexplained_ends(run: ScenarioRun) -> Reconciliation:
+    """Return the reconciliation with its unexplained ends among the discrepancies.
+
+    Without back pressure every ride is admitted, so that an overload ends rides as a fault does.
+    """
+    if not run.scenario.back_pressure:
+        return run.reconciliation
+    fault = run.scenario.fault.fault if run.scenario.fault else None
+    found = find_unexplained_ends(run.reconciliation.accounts, fault, run.fault_window)
+    return replace(run.reconciliation, discrepancies=(*run.reconciliation.discrepancies, *found))
 
 
 def offers_of(reconciliation: Reconciliation, auctions: Sequence[AuctionEntry]) -> OfferCounts:

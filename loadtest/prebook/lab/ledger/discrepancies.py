@@ -24,9 +24,11 @@ class DiscrepancyKind(StrEnum):
     BOOKED_AFTER_ERROR = "booked_after_error"
     WRONG_BOOKING_ID = "wrong_booking_id"
     UNEXPECTED_BOOKING = "unexpected_booking"
+    UNEXPLAINED_END = "unexplained_end"
+    """A ride that ended without an answer, and no fault can have caused that; only who knows the faults finds it."""
 
 
-LOST_KINDS = frozenset({DiscrepancyKind.MISSING_BOOKING, DiscrepancyKind.NOT_NOTIFIED})
+LOST_KINDS = frozenset({DiscrepancyKind.MISSING_BOOKING, DiscrepancyKind.NOT_NOTIFIED, DiscrepancyKind.UNEXPLAINED_END})
 DUPLICATED_KINDS = frozenset(
     {DiscrepancyKind.DUPLICATE_BOOKING, DiscrepancyKind.DUPLICATE_NOTIFICATION, DiscrepancyKind.DRIVER_DOUBLE_BOOKED}
 )

@@ -28,7 +28,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     dead_lettered: int = 0
     in_flight: int = 0
     lost: int = 0
-    """Accepted rides without a booking, and settled bookings whose rider was not notified."""
+    """Accepted rides without a booking, settled bookings whose rider was not notified, and unexplained ends."""
     duplicated: int = 0
 
     @property
