@@ -9,8 +9,9 @@ from prebook.lab.burst.capacity import capacity
 from prebook.lab.burst.figures import bin_by_second, figures
 from prebook.lab.burst.judge import build_report
 from prebook.lab.burst.line_chart import axis_max
-from prebook.lab.burst.model import BurstSide
+from prebook.lab.burst.model import BurstSide, RideRecord
 from prebook.lab.burst.page import render_page
+from prebook.lab.load.samples import OUT_OF_DESCRIPTORS
 from prebook.lab.report.model import LoadLevel
 from tests.lab.burst.bursts import (
     DURATION_S,
@@ -69,6 +70,13 @@ def test_a_ride_without_response_or_retry_after_fails() -> None:
     assert failed_checks(bounded_side(rides=(*bounded_side().rides, without_retry_after))) == [
         ("on", "rides refused without Retry-After")
     ]
+
+
+@pytest.mark.parametrize("side", [bounded_side(), overloaded_side()], ids=["on", "off"])
+def test_a_generator_without_descriptors_fails_both_sides(side: BurstSide) -> None:
+    unsent = RideRecord(label="one_way", offered_s=1.0, outcome="failed", failure=f"{OUT_OF_DESCRIPTORS} OSError")
+    failed = failed_checks(msgspec.structs.replace(side, rides=(*side.rides, unsent)))
+    assert (side.back_pressure, "requests without a file descriptor; raise `ulimit -n`") in failed
 
 
 def test_every_kind_of_unanswered_ride_and_of_silent_refusal_is_named() -> None:

@@ -87,8 +87,8 @@ def test_the_headline_counts_failed_and_unmeasured_checks_separately() -> None:
 
     assert (report.verdict.failed, report.verdict.not_measured) == (1, 3)
     assert report.verdict.headline == (
-        "1 of 24 checks failed: back pressure on: rides lost is 2. "
-        f"3 of 24 checks not measured: back pressure on: {AGE}; back pressure off: {', '.join(GROWTH)}."
+        "1 of 26 checks failed: back pressure on: rides lost is 2. "
+        f"3 of 26 checks not measured: back pressure on: {AGE}; back pressure off: {', '.join(GROWTH)}."
     )
 
 
@@ -163,7 +163,7 @@ def test_missing_notices_are_not_due_while_the_backlog_is_not_empty() -> None:
     assert [check.name for check in at_rest.verdict.checks if check.ok is False] == ["rides lost"]
     assert with_backlog.verdict.ok
     assert table.check_mark(check_named(with_backlog, "rides lost")) == "not due yet"
-    assert with_backlog.verdict.headline == "All 5 checks passed. Not due yet: back pressure off: rides lost."
+    assert with_backlog.verdict.headline == "All 6 checks passed. Not due yet: back pressure off: rides lost."
 
 
 def test_missing_notices_are_due_if_no_backlog_was_read() -> None:

@@ -9,6 +9,7 @@ from prebook.lab.burst.memory_report import observed_seconds, peak_mb, total_mb
 from prebook.lab.burst.model import BurstSide, RideRecord
 from prebook.lab.burst.series import coverage, covered_seconds, find_last, fit_slope, is_busy_at_end, known_values
 from prebook.lab.ledger.accounts import ANSWERED_OUTCOMES
+from prebook.lab.load.samples import OUT_OF_DESCRIPTORS
 from prebook.lab.quantiles import LatencySummary, latency_summary
 
 OUTCOME_DEADLINE_S = 30.0
@@ -60,6 +61,8 @@ class BurstFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Rides with at least one refusal without a Retry-After header."""
     request_errors: int
     """Rides neither accepted nor refused: the request timed out or the connection was lost."""
+    unsent: int = 0
+    """Of these, the requests for which the load generator had no file descriptor."""
     request_error_kinds: dict[str, int] = {}
     """Number of these rides by kind and reason of their last response, such as ``timeout TimeoutError``."""
     refusal_kinds_without_retry_after: dict[str, int] = {}
@@ -131,6 +134,7 @@ def figures(side: BurstSide) -> BurstFigures:
         refusals=sum(side.refusals.values()),
         refusals_without_retry_after=sum(not ride.all_with_retry_after for ride in refused),
         request_errors=sum(plan.request_errors for plan in plans),
+        unsent=sum(ride.failure.startswith(OUT_OF_DESCRIPTORS) for ride in rides),
         request_error_kinds=count_kinds(
             ride.failure or ride.outcome for ride in rides if ride.accepted_s is None and ride.outcome != "refused"
         ),

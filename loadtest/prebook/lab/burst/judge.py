@@ -202,12 +202,16 @@ def lost_check(measured: BurstFigures) -> BurstCheck:
 
 
 def generator_checks(measured: BurstFigures) -> Iterator[BurstCheck]:
-    """Yield the checks of the load generator: a late one offers another load, a wrong clock gives wrong latencies."""
+    """Yield the checks of the load generator.
+
+    A late one offers another load, as does one without file descriptors; a wrong clock gives wrong latencies.
+    """
     was_used = measured.offered_per_s > 0
     lag_ms = measured.lag_p99_ms if was_used else None
     yield at_most_check(measured, "lag of the load generator, p99", lag_ms, MAX_LAG_MS, " ms")
     deviation_s = measured.clock_deviation_s if was_used else None
     yield at_most_check(measured, "deviation of the services' clocks", deviation_s, MAX_CLOCK_DEVIATION_S, " s")
+    yield zero_check(measured, "requests without a file descriptor; raise `ulimit -n`", measured.unsent)
 
 
 CHECKS = {"on": checks_with_back_pressure, "off": checks_without_back_pressure}
