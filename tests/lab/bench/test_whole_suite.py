@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from prebook.lab.bench.ride_load import RideLoadResult
+from prebook.lab.bench.subjects.patterns import changed_counts
 from prebook.lab.bench.subjects.ride_baseline import baseline_of, figures_of, read_baseline, write_baseline
 from prebook.lab.bench.subjects.ride_counts import METRIC_LINE, STATEMENT
 from prebook.lab.bench.subjects.ride_figures import MAX_P95_MS, RideFigures, overload_reason
@@ -82,3 +83,10 @@ def test_an_ended_process_has_no_cpu_time_and_memory() -> None:
     assert read_cpu_ms(roots)["present"] > 0
     assert read_private_bytes(roots)["present"] > 1e6
     assert (read_cpu_ms(roots)["ended"], read_private_bytes(roots)["ended"]) == (0, 0)
+
+
+def test_a_price_names_the_counts_that_a_pattern_changes_by_more_than_a_hundredth() -> None:
+    without = {"broker messages": 16.0, "AMQP bytes": 16_414.0, "statements": 86.0, "HTTP requests": 0.0}
+    ours = {"broker messages": 17.0, "AMQP bytes": 17_054.0, "statements": 86.2, "HTTP requests": 1.0}
+    assert changed_counts(ours, without) == "broker messages +1, AMQP bytes +640, HTTP requests +1"
+    assert not changed_counts(without, without)

@@ -23,6 +23,7 @@ from prebook.lab.bench.subjects import (
     http,
     latency,
     linearity,
+    patterns,
     prefetch,
     publisher,
     relay,
@@ -46,11 +47,12 @@ SUBJECTS: Mapping[str, Subject] = {
     "http": http.measure,
     "accept": accept.measure,
     "ride": ride.measure,
+    "patterns": patterns.measure,
     "linearity": linearity.measure,
     "scaling": scaling.measure,
     "soak": soak.measure,
 }
-OPT_IN_SUBJECTS = frozenset({"publisher", "soak"})
+OPT_IN_SUBJECTS = frozenset({"patterns", "publisher", "soak"})
 """Subjects that run only if named with --only, because they take many minutes."""
 ALL_PLANS = tuple(coupling.value for coupling in Coupling)
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
@@ -59,6 +61,7 @@ EXAMPLES = examples(
     "prebook bench",
     "prebook bench --only relay --rounds 9",
     "prebook bench --only ride --plans one_way --rounds 3",
+    "prebook bench --only patterns",
     "prebook bench --only soak --minutes 10",
     "prebook bench --json | jq '.rows[] | {name, ratio, goal, met}'",
 )

@@ -45,7 +45,7 @@ async def count_per_ride(load: RideLoad, plan: str, rate_per_s: float, rides: in
     """Return the resources per ride at a rate, including each ride's share of the background activity.
 
     Raises:
-        UserError: The suite did not settle all rides, or the broker's traffic did not stop.
+        UserError: Rides or messages stayed open, or the broker's traffic did not stop.
     """
     suite = load.suite
     before = await _read_totals(suite)

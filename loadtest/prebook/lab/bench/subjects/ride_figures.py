@@ -48,12 +48,15 @@ async def measure_cost(load: RideLoad, plan: str, figures: RideFigures) -> None:
     """Measure one round of the CPU time per ride at STEADY_PER_S; append it to ``figures``.
 
     Raises:
-        UserError: The suite did not settle all rides, or its processes are not local.
+        UserError: The suite did not settle all rides, or its processes are not local. A ride that was refused costs
+            next to nothing.
     """
     pids = await load.suite.read_pids()
     before = read_cpu_ms(pids)
     result = await load.offer(plan, STEADY_PER_S, STEADY_RIDES)
     after = read_cpu_ms(pids)
+    if unsettled := _unsettled(result):
+        raise UserError(f"{plan} at {STEADY_PER_S:g}/s: {unsettled}", "run it on an idle machine")
     for name in pids:
         figures.cpu_ms[name].append((after[name] - before[name]) / result.rides)
 
@@ -93,7 +96,13 @@ async def _run_step(load: RideLoad, plan: str | Sequence[str], rate: float) -> R
 
 def overload_reason(result: RideLoadResult) -> str:
     """Return why a step exceeds the knee, or an empty text."""
-    if result.refused or result.failed:
-        return f"{result.refused} of {result.rides} rides were refused and {result.failed} failed"
+    if unsettled := _unsettled(result):
+        return unsettled
     p95 = result.percentile(95)
     return f"the p95 of the outcome was {p95:.0f} ms" if p95 > MAX_P95_MS else ""
+
+
+def _unsettled(result: RideLoadResult) -> str:
+    if not (result.refused or result.failed):
+        return ""
+    return f"{result.refused} of {result.rides} rides were refused and {result.failed} failed"
