@@ -4,13 +4,13 @@ from typing import Any
 
 from prebook.booking.api import internal_routes, routes
 from prebook.booking.handlers import (
+    booking_report,
     callback_sender,
-    encode_booking_report,
-    encode_trip_report,
     handle_driver_reply,
     handle_fare_reply,
     handle_notification_reply,
     handle_report_due,
+    trip_report,
 )
 from prebook.booking.load_shedding.campaign_tokens import CampaignTokens
 from prebook.booking.load_shedding.rate_limiter import RiderRateLimiter
@@ -62,11 +62,9 @@ def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
         },
         on_event={
             LEG_SETTLED: HandlerSpec(handle_leg_settled, shares_transaction=False),
-            REPORT_DUE: HandlerSpec(
-                handle_report_due, pre_transaction=callback_sender(callbacks.send, encode_booking_report)
-            ),
+            REPORT_DUE: HandlerSpec(handle_report_due, pre_transaction=callback_sender(callbacks.send, booking_report)),
             TRIP_REPORT_DUE: HandlerSpec(
-                handle_report_due, pre_transaction=callback_sender(callbacks.send, encode_trip_report)
+                handle_report_due, pre_transaction=callback_sender(callbacks.send, trip_report)
             ),
         },
     )

@@ -16,6 +16,7 @@ from prebook.contracts.matching import DriverReply
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import RiderNotified
 from prebook.contracts.pricing import FareReply
+from prebook.contracts.reports import BookingReport, TripReport
 from prebook.messaging.errors import PermanentFailure
 from prebook.messaging.handlers import HandlerContext, HandlerResult, PreTransaction
 
@@ -66,27 +67,40 @@ async def handle_notification_reply(
     )
 
 
-def callback_sender(send: SendCallback, encode_report: Callable[[D], bytes]) -> PreTransaction:
+def callback_sender(send: SendCallback, report_of: Callable[[D], BookingReport | TripReport]) -> PreTransaction:
     """Pre-transaction step that calls back the rider's own system, under the event's message id in every attempt."""
 
     async def pre_transaction(context: HandlerContext, due: D) -> D:
-        await send(due.report_url, context.message_id, encode_report(due))
+        await send(due.report_url, context.message_id, msgspec.json.encode(report_of(due)))
         return due
 
     return pre_transaction
 
 
-def encode_booking_report(due: ReportDue) -> bytes:
-    """JSON of the callback about a booking."""
-    report = {"type": "booking.settled.v1", "booking_id": due.booking_id, "sequence": due.sequence}
-    outcome = {"occurred_at": due.occurred_at, "outcome": due.outcome, "fare": due.fare, "reason": due.reason}
-    return msgspec.json.encode({**report, **outcome})
+def booking_report(due: ReportDue) -> BookingReport:
+    """Return the report about a booking for its rider's system. Source: EIP, Message Translator."""
+    return BookingReport(
+        booking_id=due.booking_id,
+        sequence=due.sequence,
+        occurred_at=due.occurred_at,
+        outcome=due.outcome,
+        fare=due.fare,
+        reason=due.reason,
+    )
 
 
-def encode_trip_report(due: TripReportDue) -> bytes:
-    """JSON of the callback about a trip."""
-    content = {name: value for name, value in msgspec.structs.asdict(due).items() if name != "report_url"}
-    return msgspec.json.encode({"type": "trip.settled.v1", **content})
+def trip_report(due: TripReportDue) -> TripReport:
+    """Return the report about a trip for its rider's system. Source: EIP, Message Translator."""
+    return TripReport(
+        trip_id=due.trip_id,
+        outcome=due.outcome,
+        completed_by=due.completed_by,
+        legs=due.legs,
+        fare=due.fare,
+        reason=due.reason,
+        occurred_at=due.occurred_at,
+        sequence=due.sequence,
+    )
 
 
 async def handle_report_due(_: HandlerContext, __: ReportDue | TripReportDue, ___: BookingWork) -> HandlerResult:
