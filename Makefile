@@ -54,12 +54,13 @@ test-browser: $(VENV)/.dev ## Run the tests of the control room in Debian's Chro
 		{ echo "error: no chromium found; hint: apt-get install chromium" >&2; exit 1; }
 	@$(BIN)/python -m pytest tests/browser -m browser $(ARGS)
 
-check: $(VENV)/.dev ## Check style, format, types, import contracts and contracts of messages
+check: $(VENV)/.dev ## Check style, format, types, import contracts, contracts of messages, and the coupling to other parties
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/prebook contracts check docs/reference/contracts.json
+	@$(BIN)/prebook coupling check
 
 kubernetes: $(VENV)/.dev ## Check that the Kubernetes manifests are as the model says, and that nothing is wrong in them
 	@$(BIN)/prebook kubernetes generate --check

@@ -74,6 +74,8 @@ COMMANDS = (
     "retry schedule quote_fare --policies FILE",
     "topology draw --policies FILE",
     "topology asyncapi --policies FILE",
+    "coupling check --policies FILE",
+    "coupling scorecard --figures FILE",
     "topology diff",
     "topology declare --passwords FILE",
     "ordering list",

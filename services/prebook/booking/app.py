@@ -3,6 +3,7 @@
 from typing import Any
 
 from prebook.booking.api import internal_routes, routes
+from prebook.booking.external_edges import EXTERNAL_EDGES
 from prebook.booking.handlers import (
     booking_report,
     callback_sender,
@@ -99,4 +100,11 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     )
 
 
-SERVICE = Service(name="booking", handlers=handlers, unit_of_work=BookingSql, extensions=extensions, purges=PURGES)
+SERVICE = Service(
+    name="booking",
+    handlers=handlers,
+    unit_of_work=BookingSql,
+    extensions=extensions,
+    purges=PURGES,
+    external_edges=EXTERNAL_EDGES,
+)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from prebook.fleets.api import internal_routes
+from prebook.fleets.external_edges import EXTERNAL_EDGES
 from prebook.fleets.handlers import handle_offer_settled, handle_route_planned, offer_driver, partner_caller
 from prebook.fleets.invalid_messages import PARKING_INTERVAL_S, InvalidMessageChannel
 from prebook.fleets.partner_wire import HttpPartnerWire, partner_wire
@@ -42,4 +43,11 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     )
 
 
-SERVICE = Service(name="fleets", handlers=handlers, unit_of_work=FleetsSql, extensions=extensions, purges=PURGES)
+SERVICE = Service(
+    name="fleets",
+    handlers=handlers,
+    unit_of_work=FleetsSql,
+    extensions=extensions,
+    purges=PURGES,
+    external_edges=EXTERNAL_EDGES,
+)

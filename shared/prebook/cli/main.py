@@ -26,6 +26,7 @@ BUILT_IN_COMMANDS = {
     "retry": "prebook.cli.retry:retry",
     "topology": "prebook.cli.topology:topology",
     "contracts": "prebook.cli.contracts:contracts",
+    "coupling": "prebook.cli.coupling.command:coupling_group",
     "doctor": "prebook.cli.doctor:doctor",
     "serve": "prebook.cli.serve:serve",
     "console": "prebook.cli.console:console",

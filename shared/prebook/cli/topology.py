@@ -108,7 +108,7 @@ def draw(
 @click.option("--json", is_flag=True, expose_value=False, help="Accepted for uniformity; the output always is JSON.")
 def asyncapi(policies_path: Path, output: Path | None) -> None:
     """Write the AsyncAPI 3.0 document of every message on the broker."""
-    document = asyncapi_document(_load_model(policies_path))
+    document = asyncapi_document(load_model(policies_path))
     _write_output(json.dumps(document, indent=2) + "\n", output)
 
 
@@ -124,7 +124,7 @@ def asyncapi(policies_path: Path, output: Path | None) -> None:
 @json_option()
 def declare(passwords_path: Path | None, policies_path: Path, as_json: bool) -> None:
     """Create what the broker lacks, and change what may be changed. Removes nothing."""
-    model = _load_model(policies_path)
+    model = load_model(policies_path)
     passwords = _read_passwords(passwords_path)
     steps: list[str] = []
 
@@ -145,7 +145,7 @@ def diff(policies_path: Path, as_json: bool) -> None:
 
     The queue of `prebook pipe` and the observer of an autoscaler belong to the model while they exist.
     """
-    model = _load_model(policies_path)
+    model = load_model(policies_path)
 
     async def compare(broker: ManagementClient) -> list[Difference]:
         live = await broker.read_live_broker()
@@ -200,7 +200,7 @@ def load_subscriptions(path: Path) -> RideSubscriptions:
         raise click.UsageError(f"{error}; name the file with --policies") from error
 
 
-def _load_model(path: Path) -> Topology:
+def load_model(path: Path) -> Topology:
     """Return the topology of a suite with the policies and subscriptions of ``path``. Raises click.UsageError."""
     return suite_topology(retry_delays_s(load_policies(path)), subscriptions=load_subscriptions(path))
 

@@ -10,7 +10,7 @@ from prebook.coupling.ports import HttpClient, Publisher
 from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.coupling.request_reply import RequestReply
 from prebook.coupling.sync_api import SyncApi
-from prebook.messaging.channel import Channel
+from prebook.messaging.channel import Channel, CouplingTraits
 from prebook.messaging.policy import Policies
 
 
@@ -32,6 +32,13 @@ CHANNEL_FACTORIES: Mapping[Coupling, Callable[[Transports], Channel]] = {
     Coupling.REQUEST_REPLY: lambda t: RequestReply(t.publisher),
 }
 """Factory of the channel of each coupling."""
+COUPLING_TRAITS: Mapping[Coupling, CouplingTraits] = {
+    Coupling.SYNC_API: SyncApi.traits,
+    Coupling.ASYNC_API: AsyncApi.traits,
+    Coupling.ONE_WAY: OneWay.traits,
+    Coupling.REQUEST_REPLY: RequestReply.traits,
+}
+"""Traits of the channel of each coupling."""
 
 
 def build_channels(transports: Transports) -> dict[Coupling, Channel]:

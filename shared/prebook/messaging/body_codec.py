@@ -28,6 +28,8 @@ _ENCODERS: Mapping[str, Callable[[Any], bytes]] = {
     JSON: msgspec.json.Encoder().encode,
     MSGPACK: msgspec.msgpack.Encoder().encode,
 }
+CONTENT_TYPES = tuple(_ENCODERS)
+"""Content types that every receiver reads."""
 MALFORMED_CAUSES: Mapping[str, str] = {JSON: "bad_json", MSGPACK: "bad_msgpack"}
 """Cause of a body that is not of its content type."""
 UNKNOWN_CONTENT_TYPE_CAUSE = "unknown_content_type"

@@ -6,6 +6,7 @@ import msgspec
 
 from prebook.runtime.fault_settings import FaultSettings
 
+DEFAULT_PARTNER_TIMEOUT_S = 2.0
 FleetName = Annotated[str, msgspec.Meta(pattern="^(ada|borealis|cargo|delta)$")]
 
 
@@ -51,7 +52,7 @@ class OfferSettings(FaultSettings, kw_only=True):
             le=60,
             description="seconds that fleets waits for a partner's reply; a partner without one counts as declined",
         ),
-    ] = 2.0
+    ] = DEFAULT_PARTNER_TIMEOUT_S
     partner_wire: Annotated[
         Literal["memory", "http"],
         msgspec.Meta(

@@ -24,6 +24,11 @@ def kubernetes_dir() -> Path:
     return _CHECKOUT / "deploy" / "kubernetes"
 
 
+def ride_figures_file() -> Path:
+    """File of the operations of a ride in a checkout, as a benchmark has counted them; an installed wheel has none."""
+    return _CHECKOUT / "docs" / "results" / "ride-baseline.json"
+
+
 def home_dir() -> Path:
     """Folder of a running suite's state file and logs: $PREBOOK_HOME, or .prebook in the current folder."""
     return Path(os.environ.get("PREBOOK_HOME") or ".prebook").resolve()

@@ -23,6 +23,7 @@ from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from prebook.postgres.purge import PurgeRule
 from prebook.runtime.settings import ServiceSettings
+from prebook.topology.external_edges import ExternalEdge
 
 U = TypeVar("U", bound=UnitOfWork)
 
@@ -86,6 +87,8 @@ class Service(Generic[U]):
     purges: Sequence[PurgeRule] = ()
     lookups: Callable[[ServiceSettings, HttpClient], Mapping[Flow[Any, Any], PreTransaction]] = no_lookups
     """Makes the calls to other services before the transaction of a request, given the client that signs them."""
+    external_edges: Sequence[ExternalEdge] = ()
+    """Edges to parties outside the suite, for the scorecard and the check of the coupling."""
 
     def handler_table(self, settings: ServiceSettings, http: HttpClient) -> Handlers[U]:
         """Return the handlers, with the lookups before their transactions."""

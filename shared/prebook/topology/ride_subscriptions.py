@@ -25,6 +25,7 @@ from prebook.patterns.content_based_router import ContentBasedRouter, Overlappin
 from prebook.patterns.message_filter import MessageFilter, Threshold
 from prebook.text_file import read_text
 from prebook.topology.content_based_routing import Inlet, filter_topology, router_topology
+from prebook.topology.external_edges import DISPATCH, Contact, ExternalEdge
 from prebook.topology.retry_and_dead_letter import MAX_QUEUE_LENGTH, UNLIMITED_DELIVERIES, exact_match
 from prebook.topology.values import Arguments, Arrow, Leg, Policy, ReadGrant, Topology, arguments
 
@@ -104,6 +105,14 @@ def read_ride_subscriptions(path: Path) -> RideSubscriptions:
         raise InvalidPolicies(f"{path}: {error}") from error
     except ValueError as error:
         raise InvalidPolicies(f"{path}: extraordinary_rides: {error}") from error
+
+
+def ride_subscription_edges(subscriptions: RideSubscriptions) -> tuple[ExternalEdge, ...]:
+    """Return an edge for each subscriber, who reads the event as it is."""
+    return tuple(
+        ExternalEdge(name=queue, near=account, party=DISPATCH, contact=Contact.PULLS, trigger=BOOKING_CONFIRMED)
+        for account, queue in subscriptions.queues.items()
+    )
 
 
 def ride_subscriptions_topology(subscriptions: RideSubscriptions) -> Topology:

@@ -18,11 +18,13 @@ from prebook.contracts.zone import zone_name
 from prebook.coupling.http_errors import error_from_response
 from prebook.coupling.ports import HttpClient
 from prebook.flows import BOOKING_CONFIRMED
+from prebook.http.push_target import PUSH_TIMEOUT_S
 from prebook.messaging.enrichment import Enricher, EnrichmentMissing
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.pipe_runner import StageWork
 from prebook.patterns.enricher import AbsencePolicy, EnrichmentCache
 from prebook.patterns.pipe import Filtered, Passed, Pipe, PipeStage, Refused, StageVerdict
+from prebook.topology.external_edges import CITY_AUTHORITY, Contact, ExternalEdge
 from prebook.topology.pipe import pipe_topology
 
 ACCOUNT = "city_feed"
@@ -126,6 +128,17 @@ async def _enrich(event: Envelope, enricher: Enricher[str, RideDetails | None]) 
             details_age_s=round(enrichment.age_s, 3),
         )
     )
+
+
+CITY_FEED_EDGE = ExternalEdge(
+    name="city_feed",
+    near=ACCOUNT,
+    party=CITY_AUTHORITY,
+    contact=Contact.CALLED,
+    trigger=BOOKING_CONFIRMED,
+    sends=(_enrich,),
+    max_wait_s=PUSH_TIMEOUT_S,
+)
 
 
 def _is_wanted(event: Envelope, fleets: Collection[str]) -> bool:

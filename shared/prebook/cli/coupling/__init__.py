@@ -1,0 +1,1 @@
+"""`prebook coupling`: how tightly the suite's parts, and parties outside, are coupled, and whether that is allowed."""
