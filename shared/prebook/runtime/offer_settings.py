@@ -8,6 +8,7 @@ from prebook.runtime.fault_settings import FaultSettings
 
 DEFAULT_PARTNER_TIMEOUT_S = 2.0
 FleetName = Annotated[str, msgspec.Meta(pattern="^(ada|borealis|cargo|delta)$")]
+DEFAULT_FLEETS = ("ada", "borealis", "cargo")
 
 
 class OfferSettings(FaultSettings, kw_only=True):
@@ -21,7 +22,7 @@ class OfferSettings(FaultSettings, kw_only=True):
             "for every ride; each one adds a request and a reply to the cost of a ride",
             examples=["ada,borealis,cargo,delta"],
         ),
-    ] = ("ada", "borealis", "cargo")
+    ] = DEFAULT_FLEETS
     min_offers: Annotated[
         int,
         msgspec.Meta(

@@ -70,7 +70,7 @@ NUMERIC_COLUMNS = ("ours", "baseline", "ratio", "rounds")
 CONSOLE_WIDTH = 170
 
 
-def _check_writable(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
+def check_writable(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
     """Check before the measurement, which takes half an hour, that its result can be written."""
     if file and not file.parent.is_dir():
         raise click.BadParameter(f"there is no folder {file.parent}; create it first")
@@ -99,7 +99,7 @@ def _check_writable(_: click.Context, __: click.Parameter, file: Path | None) ->
 @click.option(
     "--save-baseline",
     type=FILE,
-    callback=_check_writable,
+    callback=check_writable,
     help="(ride) File for the figures of this checkout, or of --baseline-checkout, as baseline of later runs.",
 )
 @json_option()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from typing import NamedTuple
 
 from prebook.contracts.ride import SETTLED_STATES
 from prebook.devstack.errors import UserError
@@ -36,6 +37,18 @@ SELECT_BUSY = f"""
 SELECT_OUTCOMES = f"""
     SELECT key, state, (history -> -1 ->> 'at')::timestamptz AS at FROM booking.booking
     WHERE key >= $1 AND starts_with(key, $1) AND state IN {SETTLED}"""  # noqa: S608 - interpolated names are constants
+# Accepted rides of a run.
+SELECT_TIMES = f"""
+    SELECT (history -> 0 ->> 'at')::timestamptz AS accepted_at,
+        CASE WHEN state IN {SETTLED} THEN (history -> -1 ->> 'at')::timestamptz END AS settled_at
+    FROM booking.booking WHERE key >= $1 AND starts_with(key, $1)"""  # noqa: S608 - the interpolated name is a constant
+
+
+class RideTimes(NamedTuple):
+    """Times of one accepted ride. ``settled_at``: None while it is open."""
+
+    accepted_at: datetime
+    settled_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,10 @@ class RideLoad:
                 f"{run} has open rides or messages {AT_REST_TIMEOUT_S:g} s after its last ride",
                 f"read {self.suite.state.logs}",
             ) from None
+
+    async def read_times(self, run: str) -> Sequence[RideTimes]:
+        """Return the times of all accepted rides of ``run``."""
+        return [RideTimes(*row) for row in await self.suite.database.fetch(SELECT_TIMES, f"{run}-")]
 
     async def _read_result(self, run: str, samples: Sequence[Sample], at_rest_s: float) -> RideLoadResult:
         intended_at = {sample.key: sample.intended_at for sample in samples}

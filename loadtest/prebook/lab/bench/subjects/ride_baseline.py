@@ -15,7 +15,9 @@ class PlanBaseline(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of one plan."""
 
     cpu_ms: Mapping[str, float]
-    """CPU time per ride of each process."""
+    """CPU time per ride of each process at STEADY_PER_S."""
+    busy_cpu_ms: Mapping[str, float] = {}
+    """The same at BUSY_PER_S; empty in files that an earlier version wrote."""
     counts: Mapping[str, float]
     """Resources per ride."""
     knee_per_s: float
@@ -69,6 +71,7 @@ def figures_of(baseline: PlanBaseline, rounds: int) -> RideFigures:
 def _plan_baseline(figures: RideFigures) -> PlanBaseline:
     return PlanBaseline(
         cpu_ms={name: round(median(values), 3) for name, values in figures.cpu_ms.items()},
+        busy_cpu_ms={name: round(median(values), 3) for name, values in figures.busy_cpu_ms.items()},
         counts={name: round(value, 2) for name, value in figures.counts.items()},
         knee_per_s=round(figures.knee_per_s, 1),
     )

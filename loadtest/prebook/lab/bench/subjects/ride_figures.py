@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prebook.devstack.errors import UserError
@@ -12,6 +13,9 @@ from prebook.lab.process_tree import read_cpu_ms
 STEADY_PER_S = 15.0
 """Rate at which the cost is measured; every plan sustains it, so that no backlog distorts the cost."""
 STEADY_RIDES = 45
+BUSY_PER_S = 30.0
+"""Higher rate at which the cost is measured as well: from both follows what a process costs without rides."""
+BUSY_RIDES = 90
 COUNTED_RIDES = 60
 MAX_P95_MS = 1000.0
 """Maximum p95 of the time to outcome at a sustained rate."""
@@ -28,7 +32,9 @@ class RideFigures:
     """Figures of one plan; lists have one value per round."""
 
     cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """CPU time per ride of each process."""
+    """CPU time per ride of each process at STEADY_PER_S."""
+    busy_cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """The same at BUSY_PER_S; empty if it was not measured."""
     counts: Mapping[str, float] = field(default_factory=dict)
     """Resources per ride, as counted by ``ride_counts``."""
     knee_per_s: float = 0.0
@@ -45,7 +51,20 @@ class RideFigures:
 
 
 async def measure_cost(load: RideLoad, plan: str, figures: RideFigures) -> None:
-    """Measure one round of the CPU time per ride at STEADY_PER_S; append it to ``figures``.
+    """Measure one round of the CPU time per ride at STEADY_PER_S and at BUSY_PER_S; append it to ``figures``.
+
+    The busy cost is left out if the suite does not sustain that rate.
+
+    Raises:
+        UserError: The suite did not settle all rides at STEADY_PER_S, or its processes are not local.
+    """
+    _append(figures.cpu_ms, await measure_cpu(load, plan, STEADY_PER_S, STEADY_RIDES))
+    with suppress(UserError):
+        _append(figures.busy_cpu_ms, await measure_cpu(load, plan, BUSY_PER_S, BUSY_RIDES))
+
+
+async def measure_cpu(load: RideLoad, plan: str, rate_per_s: float, rides: int) -> dict[str, float]:
+    """Return the CPU time in ms per ride of each process while rides come at a rate.
 
     Raises:
         UserError: The suite did not settle all rides, or its processes are not local. A ride that was refused costs
@@ -53,12 +72,16 @@ async def measure_cost(load: RideLoad, plan: str, figures: RideFigures) -> None:
     """
     pids = await load.suite.read_pids()
     before = read_cpu_ms(pids)
-    result = await load.offer(plan, STEADY_PER_S, STEADY_RIDES)
+    result = await load.offer(plan, rate_per_s, rides)
     after = read_cpu_ms(pids)
     if unsettled := _unsettled(result):
-        raise UserError(f"{plan} at {STEADY_PER_S:g}/s: {unsettled}", "run it on an idle machine")
-    for name in pids:
-        figures.cpu_ms[name].append((after[name] - before[name]) / result.rides)
+        raise UserError(f"{plan} at {rate_per_s:g}/s: {unsettled}", "run it on an idle machine")
+    return {name: (after[name] - before[name]) / result.rides for name in pids}
+
+
+def _append(values: Mapping[str, list[float]], costs_ms: Mapping[str, float]) -> None:
+    for name, cost_ms in costs_ms.items():
+        values[name].append(cost_ms)
 
 
 async def measure_counts(load: RideLoad, plan: str, figures: RideFigures) -> None:
@@ -74,7 +97,7 @@ async def measure_knee(load: RideLoad, plan: str | Sequence[str], figures: RideF
     rate = START_PER_S
     while MIN_PER_S < rate < MAX_PER_S:
         try:
-            result = await _run_step(load, plan, rate)
+            result = await run_step(load, plan, rate)
         except UserError as error:
             figures.knee_limit = f"at {rate:.0f}/s {error.problem}"
             return
@@ -89,7 +112,12 @@ async def measure_knee(load: RideLoad, plan: str | Sequence[str], figures: RideF
         rate = rate / RATE_FACTOR if reason else rate * RATE_FACTOR
 
 
-async def _run_step(load: RideLoad, plan: str | Sequence[str], rate: float) -> RideLoadResult:
+async def run_step(load: RideLoad, plan: str | Sequence[str], rate: float) -> RideLoadResult:
+    """Offer rides at a rate for STEP_DURATION_S; repeat a step that exceeds the knee once.
+
+    Raises:
+        UserError: The suite did not settle all rides.
+    """
     first = await load.offer(plan, rate, round(rate * STEP_DURATION_S))
     return await load.offer(plan, rate, round(rate * STEP_DURATION_S)) if overload_reason(first) else first
 
