@@ -5,7 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+from prebook.lab.campaign.campaign_report import campaign_report
 from prebook.lab.campaign.progress import CampaignProgress
+from prebook.lab.campaign.raw_results import RawCampaign
 from prebook.lab.campaign.runner import Campaign, CampaignOptions
 from prebook.lab.campaign.scenarios import SCENARIOS
 from prebook.lab.faults import fault_access
@@ -30,6 +32,12 @@ async def start_program(suite: StubSuite, folder: Path, *arguments: str) -> asyn
 
 
 async def run_campaign(suite: StubSuite, *names: str, settle_s: float = 3.0, duration_s: float = 1.0) -> CampaignReport:
+    return campaign_report(await measure_campaign(suite, *names, settle_s=settle_s, duration_s=duration_s))
+
+
+async def measure_campaign(
+    suite: StubSuite, *names: str, settle_s: float = 3.0, duration_s: float = 1.0
+) -> RawCampaign:
     options = CampaignOptions([SCENARIOS[name] for name in names], 7, 40.0, duration_s, settle_s)
     async with serve_stub(suite), open_session() as session:
         return await Campaign(

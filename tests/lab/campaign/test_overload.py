@@ -1,13 +1,17 @@
 """Overload scenario: refused riders retry, and the report counts how many of them were accepted."""
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
+from prebook.lab.campaign.campaign_report import campaign_report, samples_with_outcome
 from prebook.lab.campaign.progress import CampaignProgress
 from prebook.lab.campaign.runner import Campaign, CampaignOptions
 from prebook.lab.campaign.scenarios import SCENARIOS
 from prebook.lab.faults import fault_access
 from prebook.lab.load.generator import open_session
+from prebook.lab.load.samples import Sample
 from prebook.lab.report.model import CampaignReport
 from tests.lab.report.schema import schema_errors
 from tests.lab.stub_suite import BusySuite, StubSuite, serve_stub
@@ -19,17 +23,18 @@ def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.lab.campaign.capacity.MAX_LEVELS", 2)
 
 
-async def run_overloads(suite: StubSuite, *names: str) -> tuple[Campaign, CampaignReport]:
+async def run_overloads(suite: StubSuite, *names: str) -> tuple[Sequence[Sample], CampaignReport]:
     options = CampaignOptions([SCENARIOS[name] for name in names], 7, 10.0, 3.0, 5.0, max_lag_ms=5000.0)
     async with serve_stub(suite), open_session() as session:
         campaign = Campaign(
             suite.settings, fault_access.read_fault_access(session, suite.environ), options, session, CampaignProgress()
         )
-        return campaign, await campaign.run()
+        raw = await campaign.run()
+    return samples_with_outcome(raw), campaign_report(raw)
 
 
 async def test_accepted_retries_are_counted_and_latencies_are_not_compared() -> None:
-    campaign, report = await run_overloads(BusySuite(refusals=1), "overload")
+    samples, report = await run_overloads(BusySuite(refusals=1), "overload")
 
     (overload,) = report.scenarios
     assert report.verdict is not None
@@ -41,9 +46,9 @@ async def test_accepted_retries_are_counted_and_latencies_are_not_compared() -> 
     assert any(f"of {overload.retries.riders} refused riders" in text for text in findings)
     assert not any("time to accept" in text for text in findings)
     assert schema_errors(msgspec.json.encode(report)) == []
-    assert {sample.outcome for sample in campaign.samples} == {"confirmed"}
-    assert {sample.scenario for sample in campaign.samples} == {"overload"}
-    assert all((sample.settled_ms or 0) > 0 for sample in campaign.samples)
+    assert {sample.outcome for sample in samples} == {"confirmed"}
+    assert {sample.scenario for sample in samples} == {"overload"}
+    assert all((sample.settled_ms or 0) > 0 for sample in samples)
 
 
 async def test_both_overloads_offer_the_same_rides_at_three_times_the_measured_capacity() -> None:

@@ -23,7 +23,7 @@ async def test_the_program_writes_the_report_and_exits_with_0(tmp_path: Path) ->
     async with serve_stub(StubSuite()) as suite:
         status, out, err = await run_program(suite, tmp_path / "new", *CALM, "--json")
     assert (status, schema_errors(out.encode())) == (0, []), err
-    assert names_in(tmp_path / "new") == ["report.html", "report.json", "samples.jsonl"]
+    assert names_in(tmp_path / "new") == [*("raw.json.xz", "report.html", "report.json", "report.txt", "samples.jsonl")]
     written = (tmp_path / "new" / "report.json").read_bytes()
     assert msgspec.json.decode(written) == msgspec.json.decode(out)
     offered = msgspec.json.decode(written, type=CampaignReport).scenarios[0].totals["offered"]

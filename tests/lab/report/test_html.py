@@ -60,8 +60,9 @@ async def test_the_page_contains_the_verdict_and_every_plan_and_scenario(report:
         assert scenario.offers is not None
         assert f"Replies of the partner fleets: {completion_text(scenario.offers)}" in page
         for fleet, totals in scenario.offers.fleets.items():
-            cells = "".join(f"<td>{getattr(totals, column)}</td>" for column in OFFER_COLUMNS)
-            assert f'<th scope="row">{fleet}</th>{cells}' in page
+            for column in OFFER_COLUMNS:
+                count = getattr(totals, column)
+                assert f'<td id="{scenario.name}.offers.{fleet}.{column}">{count}</td>' in page
     assert page.count('role="img"') == 4 * len(report.scenarios)
     assert 'class="fault"' in page
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from prebook.lab.burst.capacity import MIN_SETTLED_SHARE, WARMUP_SHARE, count_answered
-from prebook.lab.campaign.scenario_report import ScenarioRun
+from prebook.lab.campaign.raw_results import RawScenario
 from prebook.lab.campaign.scenarios import Scenario
+from prebook.lab.ledger.reconciliation import Reconciliation
 from prebook.lab.load.arrivals import ArrivalProcess, Arrivals
 from prebook.lab.report.model import LoadLevel
 
@@ -26,14 +27,15 @@ def capacity_levels(first_rate_per_s: float) -> Iterator[tuple[Scenario, Arrival
         )
 
 
-def load_level(run: ScenarioRun) -> LoadLevel:
+def load_level(raw: RawScenario, reconciliation: Reconciliation) -> LoadLevel:
     """Return the level's offered rate, and the rate at which rides were settled after the warm-up."""
-    from_s = WARMUP_SHARE * LEVEL_S
-    settled = count_answered(run.reconciliation.accounts, run.started_at, from_s, LEVEL_S)
+    duration_s = raw.arrivals.duration_s
+    from_s = WARMUP_SHARE * duration_s
+    settled = count_answered(reconciliation.accounts, raw.started_at, from_s, duration_s)
     return LoadLevel(
-        offered_per_s=run.arrivals.rate_per_s,
-        settled_per_s=round(settled / (LEVEL_S - from_s), 2),
-        duration_s=LEVEL_S,
+        offered_per_s=raw.arrivals.rate_per_s,
+        settled_per_s=round(settled / (duration_s - from_s), 2),
+        duration_s=duration_s,
     )
 
 

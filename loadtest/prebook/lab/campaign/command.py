@@ -26,7 +26,9 @@ from prebook.devstack.service_environment import SuiteOptions
 from prebook.devstack.temporary_suite import allocate_suite_ports
 from prebook.devstack.terminal import PlainConsole
 from prebook.lab.campaign import terminal
+from prebook.lab.campaign.campaign_report import campaign_report
 from prebook.lab.campaign.progress import CampaignProgress
+from prebook.lab.campaign.report_files import CONSOLE_WIDTH, PAGE_FILE, report_files
 from prebook.lab.campaign.runner import Campaign, CampaignOptions
 from prebook.lab.campaign.scenarios import (
     DEFAULT_DURATION_S,
@@ -49,7 +51,6 @@ from prebook.lab.report import writer
 from prebook.lab.report.model import CampaignReport, CampaignVerdict
 from prebook.lab.suite_client.settings import LabSettings, read_settings
 
-CONSOLE_WIDTH = 150
 EXIT_NOT_JUDGED = 3
 """Exit status of a campaign without a failure whose figures cannot be judged, because the machine was too busy."""
 PROCESS_NAMES = [process.value for process in ArrivalProcess if process is not ArrivalProcess.BURST]
@@ -111,7 +112,7 @@ CAMPAIGN_OPTIONS = (
         help="File of arrivals to replay: one number of seconds per line, or a samples.jsonl.",
     ),
     max_lag_option,
-    report_option("reports/latest", "Folder for report.json, report.html and samples.jsonl."),
+    report_option("reports/latest", "Folder for the report as JSON, HTML and text, its samples, and the raw results."),
     json_option("Print the report as JSON to stdout, and progress to stderr."),
 )
 campaign_options = combine(*CAMPAIGN_OPTIONS)
@@ -235,9 +236,11 @@ async def run_campaign(
     console = output.console
     async with open_session() as session, terminal.show_progress(progress, console):
         active = Campaign(settings, fault_access.read_fault_access(session, environment), options, session, progress)
-        report = await active.run()
-    page = writer.write_report(output.folder, report, active.samples)
-    print_results(report, page, console, output)
+        raw = await active.run()
+    for name, content in report_files(raw).items():
+        writer.replace_file(output.folder / name, content)
+    report = campaign_report(raw)
+    print_results(report, output.folder / PAGE_FILE, console, output)
     return exit_status(report.verdict)
 
 

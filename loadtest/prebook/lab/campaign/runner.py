@@ -2,41 +2,38 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import aiohttp
 
 from prebook.contracts.booking import LedgerEntry
 from prebook.flows import SERVICES
-from prebook.lab.burst.capacity import capacity
 from prebook.lab.campaign import back_pressure
+from prebook.lab.campaign.campaign_report import best_rate_per_s
 from prebook.lab.campaign.capacity import capacity_levels, has_fallen_behind, load_level
+from prebook.lab.campaign.planned_lines import arrivals_line, fault_line
 from prebook.lab.campaign.progress import CampaignProgress
-from prebook.lab.campaign.scenario_report import ScenarioRun, matrix_row, scenario_report
+from prebook.lab.campaign.raw_results import RawCampaign, RawScenario, UnmeasuredScenario
 from prebook.lab.campaign.scenarios import Scenario
+from prebook.lab.commit import read_commit
 from prebook.lab.faults import FaultAccess, FaultWindow, inject, survey_faults
-from prebook.lab.ledger.accounts import sample_with_outcome
 from prebook.lab.ledger.ledger_poller import LedgerPoller
+from prebook.lab.ledger.reconciliation import Reconciliation
 from prebook.lab.load.arrivals import Arrivals, arrival_offsets
 from prebook.lab.load.generator import MAX_LAG_MS, ClockOrigin, Generator, PreparedRequest, prepare_requests
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
 from prebook.lab.load.rides import campaign_week
-from prebook.lab.load.samples import Sample
 from prebook.lab.polling import poll_until
-from prebook.lab.report.matrix import MatrixRow
-from prebook.lab.report.model import CampaignReport, LoadLevel, ScenarioReport, read_machine
-from prebook.lab.report.verdict import with_verdict
+from prebook.lab.report.model import LoadLevel, read_machine
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 from prebook.lab.suite_client.settings import LabSettings
 
 START_DELAY_S = 0.3
 """Seconds between the preparation of requests and the first arrival."""
-MIN_CAPACITY_PER_S = 1.0
-"""Capacity in rides per second that is assumed of a suite that settled nothing in time."""
 READY_TIMEOUT_S = 30.0
 READY_INTERVAL_S = 0.5
 REQUIRED_SERVICES = frozenset(SERVICES)
@@ -59,7 +56,7 @@ class CampaignOptions:
 
 @dataclass
 class Campaign:
-    """One campaign against a running suite; it collects samples and ledger rows of all scenarios."""
+    """One campaign against a running suite; it collects the raw results of all scenarios."""
 
     settings: LabSettings
     fault_access: FaultAccess
@@ -67,13 +64,13 @@ class Campaign:
     session: aiohttp.ClientSession
     progress: CampaignProgress
     run_id: str = field(default_factory=lambda: f"c{secrets.token_hex(4)}")
-    samples: list[Sample] = field(default_factory=list)
+    scenarios: list[RawScenario] = field(default_factory=list)
     rows: list[LedgerEntry] = field(default_factory=list)
     levels: list[LoadLevel] = field(default_factory=list)
     """Levels of the search for the capacity, which the first scenario that needs it begins."""
 
-    async def run(self) -> CampaignReport:
-        """Run all scenarios that the suite supports and return the report with its verdict.
+    async def run(self) -> RawCampaign:
+        """Run all scenarios that the suite supports and return their raw results.
 
         Raises:
             SuiteUnreachable: the suite is not ready, a ledger cannot be read, or no scenario is supported.
@@ -88,26 +85,30 @@ class Campaign:
                 "`prebook fault list` shows the faults that can be injected into it",
             )
         started_at = datetime.now(UTC)
-        runs = [await self._measure(scenario, suite) for scenario in available]
+        for scenario in available:
+            await self._measure(scenario, suite)
         auctions = await suite.read_auctions()
-        reports = [scenario_report(run, auctions) for run in runs]
-        return with_verdict(
-            CampaignReport(
-                run_id=self.run_id,
-                seed=self.options.seed,
-                started_at=started_at,
-                duration_s=round((datetime.now(UTC) - started_at).total_seconds(), 2),
-                stack=self.settings.stack,
-                machine=read_machine(),
-                scenarios=tuple(reports),
-                matrix=tuple(self._matrix_rows(reports, unavailable)),
-                capacity_levels=tuple(self.levels),
-                skipped={
-                    scenario.name: unavailable[scenario.name]
-                    for scenario in self.options.scenarios
-                    if scenario.name in unavailable and scenario.fault is None
-                },
-            )
+        booking_ids = {row.booking_id for row in self.rows}
+        return RawCampaign(
+            run_id=self.run_id,
+            seed=self.options.seed,
+            commit=read_commit(),
+            started_at=started_at,
+            duration_s=round((datetime.now(UTC) - started_at).total_seconds(), 2),
+            stack=self.settings.stack,
+            machine=read_machine(),
+            scenario_order=tuple(scenario.name for scenario in self.options.scenarios),
+            scenarios=tuple(self.scenarios),
+            unmeasured=tuple(
+                UnmeasuredScenario(
+                    name=scenario.name,
+                    fault=scenario.fault.fault.name if scenario.fault else "",
+                    reason=unavailable[scenario.name],
+                )
+                for scenario in self.options.scenarios
+                if scenario.name in unavailable
+            ),
+            auctions=None if auctions is None else tuple(item for item in auctions if item.booking_id in booking_ids),
         )
 
     async def _unavailable_scenarios(self) -> Mapping[str, str]:
@@ -123,39 +124,29 @@ class Campaign:
         }
         return {name: reason for name, reason in reasons.items() if reason}
 
-    def _matrix_rows(self, reports: Sequence[ScenarioReport], unavailable: Mapping[str, str]) -> Iterator[MatrixRow]:
-        report_by_scenario = {report.name: report for report in reports}
-        for scenario in self.options.scenarios:
-            if scenario.name in unavailable and scenario.fault:
-                yield MatrixRow(
-                    scenario=scenario.name,
-                    fault=scenario.fault.fault.name,
-                    not_measured_reason=unavailable[scenario.name],
-                )
-            elif scenario.fault:
-                yield matrix_row(report_by_scenario[scenario.name])
-
-    async def _measure(self, scenario: Scenario, suite: SuiteClient) -> ScenarioRun:
-        """Run a scenario and keep its samples; measure the capacity first if its rate is a multiple of that."""
+    async def _measure(self, scenario: Scenario, suite: SuiteClient) -> None:
+        """Run a scenario and keep its raw result; measure the capacity first if its rate is a multiple of that."""
         capacity_per_s = await self._find_capacity(suite) if scenario.capacity_factor else None
         rate_per_s = (capacity_per_s or 0.0) * (scenario.capacity_factor or 0.0) or self.options.rate_per_s
         async with AsyncExitStack() as stack:
             if not scenario.back_pressure:
                 await stack.enter_async_context(back_pressure.switch_off(self.fault_access))
-            run = await self._offer(scenario, scenario.arrivals(rate_per_s, self.options.duration_s), suite)
-        self.samples.extend(map(sample_with_outcome, run.reconciliation.accounts))
-        return replace(run, capacity_per_s=capacity_per_s)
+            await self._offer(scenario, scenario.arrivals(rate_per_s, self.options.duration_s), suite)
 
     async def _find_capacity(self, suite: SuiteClient) -> float:
         """Return the rides per second that the suite settles, searched for once in a campaign."""
         if not self.levels:
             for level, arrivals in capacity_levels(self.options.rate_per_s):
-                self.levels.append(load_level(await self._offer(level, arrivals, suite)))
+                reconciliation = await self._offer(level, arrivals, suite, is_capacity_level=True)
+                self.levels.append(load_level(self.scenarios[-1], reconciliation))
                 if has_fallen_behind(self.levels[-1]):
                     break
-        return max(capacity(self.levels), MIN_CAPACITY_PER_S)
+        return best_rate_per_s(self.levels)
 
-    async def _offer(self, scenario: Scenario, arrivals: Arrivals, suite: SuiteClient) -> ScenarioRun:
+    async def _offer(
+        self, scenario: Scenario, arrivals: Arrivals, suite: SuiteClient, *, is_capacity_level: bool = False
+    ) -> Reconciliation:
+        """Offer the load of a scenario, wait until its rides are at rest, and keep the raw result."""
         await wait_until_ready(suite)
         requests = self._prepare_requests(scenario, arrivals)
         generator = Generator(self.session, self.settings.addresses.public["booking"], scenario.name, scenario.retries)
@@ -169,17 +160,29 @@ class Campaign:
             poller.offering_done.set()
             polling.cancel()
         settle_s = await poller.wait_until_settled(self.options.settle_timeout_s)
-        self.rows.extend(poller.reconciliation.rows)
-        return ScenarioRun(
-            scenario,
-            arrivals,
-            origin.wall,
-            poller.reconciliation,
-            fault.result(),
-            settle_s,
-            poller.dead_lettered is not None,
-            max_lag_ms=self.options.max_lag_ms,
+        reconciliation = poller.reconciliation
+        self.rows.extend(reconciliation.rows)
+        self.scenarios.append(
+            RawScenario(
+                name=scenario.name,
+                expectation=scenario.expectation,
+                arrivals=arrivals_line(arrivals),
+                started_at=origin.wall,
+                samples=tuple(account.sample for account in reconciliation.accounts),
+                rows=reconciliation.rows,
+                deliveries=tuple(entry for account in reconciliation.accounts for entry in account.deliveries),
+                dead_lettered=None if poller.dead_lettered is None else tuple(sorted(poller.dead_lettered)),
+                settle_s=settle_s,
+                max_lag_ms=self.options.max_lag_ms,
+                fault=fault_line(scenario.fault, arrivals),
+                fault_window=fault.result(),
+                outage_is_bridged=scenario.outage_is_bridged,
+                capacity_factor=scenario.capacity_factor,
+                back_pressure=scenario.back_pressure,
+                is_capacity_level=is_capacity_level,
+            )
         )
+        return reconciliation
 
     def _prepare_requests(self, scenario: Scenario, arrivals: Arrivals) -> tuple[PreparedRequest, ...]:
         seed = f"{self.options.seed}:{scenario.load_name or scenario.name}"

@@ -4,26 +4,21 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import msgspec
 
 from prebook.contracts.auctions import AuctionEntry, OfferCounts, count_offers
-from prebook.lab.campaign.scenarios import Scenario
+from prebook.lab.campaign.raw_results import RawScenario
 from prebook.lab.campaign.unexplained_ends import find_unexplained_ends
-from prebook.lab.faults import FaultWindow, TimedFault
+from prebook.lab.faults import FAULT_CATALOGUE, FaultWindow
 from prebook.lab.ledger.accounts import RideAccount
 from prebook.lab.ledger.clock_deviation import clock_deviation_s
 from prebook.lab.ledger.reconciliation import Reconciliation
 from prebook.lab.ledger.recovery_time import answered_per_bin, histogram, recovery_s, settled_at, time_to_settle_s
-from prebook.lab.load.arrivals import Arrivals
-from prebook.lab.load.generator import MAX_LAG_MS
 from prebook.lab.load.plans import PLANS
 from prebook.lab.quantiles import latency_summary
 from prebook.lab.report.matrix import MatrixCell, MatrixRow
 from prebook.lab.report.model import (
-    ArrivalsLine,
-    FaultLine,
     GeneratorLag,
     OverloadLine,
     PlanResult,
@@ -43,16 +38,10 @@ MIN_BIN_S = 0.5
 
 @dataclass(frozen=True)
 class ScenarioRun:
-    """Raw result of a scenario: its accounts, fault window, and time to rest."""
+    """Raw result of a scenario with the accounts of its rides."""
 
-    scenario: Scenario
-    arrivals: Arrivals
-    started_at: datetime
+    raw: RawScenario
     reconciliation: Reconciliation
-    fault_window: FaultWindow | None
-    settle_s: float
-    dead_letters_known: bool = False
-    max_lag_ms: float = MAX_LAG_MS
     capacity_per_s: float | None = None
     """Rides per second that the suite settles, of which the offered rate is a multiple; None if it is not."""
 
@@ -60,23 +49,23 @@ class ScenarioRun:
 def scenario_report(run: ScenarioRun, auctions: Sequence[AuctionEntry] | None = None) -> ScenarioReport:
     """Return the report of one scenario. ``auctions``: those of all scenarios; None if they are unknown."""
     reconciliation = with_unexplained_ends(run)
-    results = tuple(plan_result(label, reconciliation, run.fault_window) for label in PLANS)
+    results = tuple(plan_result(label, reconciliation, run.raw.fault_window) for label in PLANS)
     return ScenarioReport(
-        name=run.scenario.name,
-        expectation=run.scenario.expectation,
-        fault=fault_line(run.scenario.fault, run.arrivals),
-        arrivals=arrivals_line(run.arrivals),
+        name=run.raw.name,
+        expectation=run.raw.expectation,
+        fault=run.raw.fault,
+        arrivals=run.raw.arrivals,
         results=results,
-        fault_window=run.fault_window,
-        generator=generator_lag(run.reconciliation.accounts, run.max_lag_ms),
+        fault_window=run.raw.fault_window,
+        generator=generator_lag(run.reconciliation.accounts, run.raw.max_lag_ms),
         clock_deviation_s=round(clock_deviation_s(run.reconciliation.accounts), 3),
         retries=retries_line(run.reconciliation.accounts),
-        settle_s=round(run.settle_s, 2),
+        settle_s=round(run.raw.settle_s, 2),
         outcome_hashes_equal=len({line.outcome_hash for line in results}) == 1,
         discrepancies=reconciliation.discrepancies,
         timeline=timeline(run),
-        dead_letters_known=run.dead_letters_known,
-        outage_is_bridged=run.scenario.outage_is_bridged,
+        dead_letters_known=run.raw.dead_lettered is not None,
+        outage_is_bridged=run.raw.outage_is_bridged,
         overload=overload_line(run),
         offers=None if auctions is None else offers_of(run.reconciliation, auctions),
     )
@@ -87,10 +76,10 @@ def with_unexplained_ends(run: ScenarioRun) -> Reconciliation:
 
     Without back pressure every ride is admitted, so that an overload ends rides as a fault does.
     """
-    if not run.scenario.back_pressure:
+    if not run.raw.back_pressure:
         return run.reconciliation
-    fault = run.scenario.fault.fault if run.scenario.fault else None
-    found = find_unexplained_ends(run.reconciliation.accounts, fault, run.fault_window)
+    fault = FAULT_CATALOGUE[run.raw.fault.name] if run.raw.fault else None
+    found = find_unexplained_ends(run.reconciliation.accounts, fault, run.raw.fault_window)
     return replace(run.reconciliation, discrepancies=(*run.reconciliation.discrepancies, *found))
 
 
@@ -203,8 +192,8 @@ def overload_line(run: ScenarioRun) -> OverloadLine | None:
     refusals = [refusal for account in run.reconciliation.accounts for refusal in account.sample.refusals]
     return OverloadLine(
         capacity_per_s=run.capacity_per_s,
-        factor=run.scenario.capacity_factor or 0.0,
-        back_pressure=run.scenario.back_pressure,
+        factor=run.raw.capacity_factor or 0.0,
+        back_pressure=run.raw.back_pressure,
         refusals=len(refusals),
         refusals_without_retry_after=sum(refusal.retry_after_s is None for refusal in refusals),
     )
@@ -212,19 +201,19 @@ def overload_line(run: ScenarioRun) -> OverloadLine | None:
 
 def timeline(run: ScenarioRun) -> Timeline:
     """Return offered and answered rides per plan over time, until the last settled ride."""
-    span_s = max(run.arrivals.duration_s, last_settled_s(run))
+    span_s = max(run.raw.arrivals.duration_s, last_settled_s(run))
     bin_s = max(MIN_BIN_S, span_s / MAX_BINS)
     bins = int(span_s / bin_s) + 1
     accounts_by_plan = {label: run.reconciliation.accounts_of(label) for label in PLANS}
     return Timeline(
-        started_at=run.started_at,
+        started_at=run.raw.started_at,
         bin_s=round(bin_s, 3),
         offered={
-            label: histogram((account.sample.intended_at for account in accounts), run.started_at, bin_s, bins)
+            label: histogram((account.sample.intended_at for account in accounts), run.raw.started_at, bin_s, bins)
             for label, accounts in accounts_by_plan.items()
         },
         answered={
-            label: answered_per_bin(accounts, run.started_at, bin_s, bins)
+            label: answered_per_bin(accounts, run.raw.started_at, bin_s, bins)
             for label, accounts in accounts_by_plan.items()
         },
     )
@@ -232,36 +221,5 @@ def timeline(run: ScenarioRun) -> Timeline:
 
 def last_settled_s(run: ScenarioRun) -> float:
     """Return when the last ride was settled, in seconds from the start of the scenario."""
-    return max(
-        ((settled_at(account) - run.started_at).total_seconds() for account in run.reconciliation.accounts), default=0.0
-    )
-
-
-def arrivals_line(arrivals: Arrivals) -> ArrivalsLine:
-    """Return the arrivals as the report describes them."""
-    burst = arrivals.burst
-    return ArrivalsLine(
-        process=arrivals.process.value,
-        rate_per_s=arrivals.rate_per_s,
-        duration_s=arrivals.duration_s,
-        burst={
-            "start_fraction": burst.start_fraction,
-            "duration_fraction": burst.duration_fraction,
-            "factor": burst.factor,
-        }
-        if burst
-        else None,
-    )
-
-
-def fault_line(fault: TimedFault | None, arrivals: Arrivals) -> FaultLine | None:
-    """Return the planned fault with its times in seconds, or None without a fault."""
-    if fault is None:
-        return None
-    return FaultLine(
-        name=fault.fault.name,
-        kind=fault.kind.value,
-        target=fault.target,
-        start_s=round(fault.start_fraction * arrivals.duration_s, 3),
-        duration_s=round(fault.duration_fraction * arrivals.duration_s, 3),
-    )
+    accounts = run.reconciliation.accounts
+    return max(((settled_at(account) - run.raw.started_at).total_seconds() for account in accounts), default=0.0)

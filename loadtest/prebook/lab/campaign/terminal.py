@@ -90,7 +90,8 @@ def scenario_tables(scenario: ScenarioReport) -> list[Table]:
 
 def ledger_table(scenario: ScenarioReport) -> Table:
     """Return the ledger of each plan in a scenario."""
-    title = Text.assemble((scenario.name, "bold"), "  ", (scenario.expectation, "dim"))
+    ids = f"ids: {scenario.name}.PLAN.ledger.COLUMN, .recovery_s, .latency_ms.accepted.p50"
+    title = Text.assemble((scenario.name, "bold"), "  ", (scenario.expectation, "dim"), "\n", (ids, "dim"))
     table = plan_table(title, [COLUMN_NAMES.get(name, name) for name in (*LEDGER_CLASSES, *LEDGER_VIOLATIONS)])
     for result in scenario.results:
         ledger = result.ledger
@@ -121,7 +122,8 @@ def offers_table(offers: OfferCounts) -> Table:
 
 def matrix_table(rows: Sequence[MatrixRow]) -> Table:
     """Return the failure matrix: a row per fault and a column per plan, with two lines in each cell."""
-    title = Text.assemble(("failure matrix", "bold"), "  ", (MATRIX_LEGEND, "dim"))
+    ids = "ids: matrix.SCENARIO.PLAN.accepted"
+    title = Text.assemble(("failure matrix", "bold"), "  ", (MATRIX_LEGEND, "dim"), "\n", (ids, "dim"))
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     labels = plan_labels(rows)
     for head in ("fault", *labels):

@@ -14,10 +14,9 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import json_option, seed_option
 from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.compare.comparison import ALL_PLANS, GOODPUT, Comparison, ComparisonLine, compare_runs, value_text
-from prebook.lab.load.samples import Sample
+from prebook.lab.load.samples import SAMPLES_FILE, Sample
 from prebook.text_file import read_text
 
-SAMPLES_FILE = "samples.jsonl"
 CONSOLE_WIDTH = 150
 RUN_PATH = click.Path(path_type=Path)
 EXAMPLES = examples(

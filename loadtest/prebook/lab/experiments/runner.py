@@ -2,19 +2,18 @@
 
 import asyncio
 import shlex
-import subprocess
 import time
 import traceback
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Log
+from prebook.lab.commit import read_commit
 from prebook.lab.experiments.experiment import Experiment, ExperimentRun, Measurement, Size
 from prebook.lab.experiments.forked import preload
 from prebook.lab.experiments.host import read_host_info
@@ -118,13 +117,3 @@ async def _measure(
         return NO_MEASUREMENT, [f"{type(error).__name__}: {error}"], ExperimentStatus.NOT_MEASURED
     problems = find_problems(experiment, measurement.checks)
     return measurement, problems, ExperimentStatus.FAILED if problems else ExperimentStatus.PASSED
-
-
-def read_commit() -> str:
-    """Return the commit of this checkout, with ``+`` if files differ from it; ``unknown`` outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - constants
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return done.stdout.strip() if done.returncode == 0 else "unknown"

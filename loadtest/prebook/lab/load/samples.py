@@ -5,6 +5,8 @@ from datetime import datetime
 
 import msgspec
 
+SAMPLES_FILE = "samples.jsonl"
+"""Name of the file of samples in a report folder."""
 ACCEPTED_STATUSES = frozenset({201, 202})
 REFUSED_STATUSES = frozenset({429, 503})
 UNCERTAIN_CODES = frozenset({"response_timeout", "unavailable"})

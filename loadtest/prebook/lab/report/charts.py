@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from prebook.lab.quantiles import LatencySummary, format_ms
 from prebook.lab.report.markup import Markup, tag
 from prebook.lab.report.model import PlanResult, ScenarioReport
-from prebook.lab.report.ranking import LATENCY_METRICS
+from prebook.lab.report.ranking import LATENCY_FIELDS, LATENCY_METRICS
 from prebook.lab.report.scales import LogScale, TimeScale, log_scale
 
 LATENCY_WIDTH = 340
@@ -19,11 +19,12 @@ TIMELINE_LABEL_WIDTH = 118
 TIMELINE_HEADER_HEIGHT = 26
 
 
-def latency_chart(metric: str, results: Sequence[PlanResult], scale: LogScale) -> Markup:
+def latency_chart(scenario: ScenarioReport, metric: str, scale: LogScale) -> Markup:
     """Return a chart with one row per plan: dot at the median, band to p90, whisker to p99, on a logarithmic axis."""
+    results = scenario.results
     height = LATENCY_PADDING_TOP + LATENCY_ROW_HEIGHT * len(results) + AXIS_HEIGHT
     tops = range(LATENCY_PADDING_TOP, height - AXIS_HEIGHT, LATENCY_ROW_HEIGHT)
-    rows = [latency_row(result, metric, top, scale) for result, top in zip(results, tops, strict=True)]
+    rows = [latency_row(scenario.name, result, metric, top, scale) for result, top in zip(results, tops, strict=True)]
     return tag(
         "svg",
         tag("title", f"{metric} by plan, p50, p90 and p99"),
@@ -35,18 +36,19 @@ def latency_chart(metric: str, results: Sequence[PlanResult], scale: LogScale) -
     )
 
 
-def latency_row(result: PlanResult, metric: str, top: int, scale: LogScale) -> Markup:
+def latency_row(scenario: str, result: PlanResult, metric: str, top: int, scale: LogScale) -> Markup:
     """Return the row of one plan, starting at ``top`` pixels."""
     label = result.label
     latency = LATENCY_METRICS[metric](result)
+    number_id = f"{scenario}.{label}.latency_ms.{LATENCY_FIELDS[metric]}"
     middle = top + 27
     text = f"{format_ms(latency.p50)}  /  {format_ms(latency.p99)}" if latency.count else "not measured"
     marks = latency_marks(latency, middle, scale) if latency.count else ""
     return tag(
         "g",
-        tag("title", f"{label}, {latency.count} rides: {latency_text(latency)}"),
+        tag("title", f"{label}, {latency.count} rides: {latency_text(latency)}", id=f"{number_id}.count"),
         tag("text", label, x=0, y=top + 13, class_="name"),
-        tag("text", text, x=LATENCY_WIDTH, y=top + 13, class_="value", text_anchor="end"),
+        tag("text", text, x=LATENCY_WIDTH, y=top + 13, class_="value", text_anchor="end", id=number_id),
         tag("line", x1=scale.left, x2=scale.right, y1=middle, y2=middle, class_="track"),
         marks,
         class_=f"plan {label}",
@@ -149,11 +151,12 @@ def timeline_row(scenario: ScenarioReport, label: str, top: int, max_count: int,
     row = TimelineRow(top + TIMELINE_ROW_HEIGHT - 8, (TIMELINE_ROW_HEIGHT - 16) / max_count, time.bin_s, scale)
     answered = time.answered[label]
     offered = time.offered[label]
+    number_id = f"{scenario.name}.timeline.{label}"
     return tag(
         "g",
-        tag("title", f"{label}: {sum(answered)} of {sum(offered)} rides answered"),
+        tag("title", f"{label}: {sum(answered)} of {sum(offered)} rides answered", id=f"{number_id}.title"),
         tag("text", label, x=0, y=row.base - 12, class_="name"),
-        tag("text", f"{sum(answered)} of {sum(offered)}", x=0, y=row.base + 2, class_="tick"),
+        tag("text", f"{sum(answered)} of {sum(offered)}", x=0, y=row.base + 2, class_="tick", id=number_id),
         tag("line", x1=scale.left, x2=scale.right, y1=row.base, y2=row.base, class_="track"),
         [row.bar(position, count) for position, count in enumerate(answered) if count],
         tag("path", d=row.offered_path(offered), class_="offered"),

@@ -7,7 +7,7 @@ from string import Template
 from prebook.lab.quantiles import format_ms
 from prebook.lab.report.charts import latency_chart, shared_scale, timeline_chart
 from prebook.lab.report.markup import Markup, join_markup, tag
-from prebook.lab.report.model import CampaignReport, CampaignVerdict, PlanResult, PlanTradeOff, ScenarioReport
+from prebook.lab.report.model import CampaignReport, CampaignVerdict, PlanTradeOff, ScenarioReport
 from prebook.lab.report.ranking import LATENCY_METRICS
 from prebook.lab.report.scales import LogScale
 from prebook.lab.report.tables import discrepancy_table, ledger_table, matrix_table, offers_table
@@ -33,7 +33,7 @@ def page(report: CampaignReport) -> str:
             definitions(),
         ]
     )
-    title = tag("title", f"Prebook campaign, seed {report.seed}")
+    title = tag("title", f"Prebook campaign, seed {report.seed}", id="seed")
     style, frame = ((assets / name).read_text() for name in ("report.css", "page.html"))
     return Template(frame).substitute(style=style, title=title, body=body)
 
@@ -43,7 +43,7 @@ def masthead(report: CampaignReport) -> Markup:
     verdict = report.verdict
     text, kind = badge_of(verdict)
     badge = tag("p", text, class_=f"badge {kind}")
-    headline = tag("h1", verdict.headline if verdict else "No verdict")
+    headline = tag("h1", verdict.headline if verdict else "No verdict", id="verdict.headline")
     return tag("header", tag("p", "Prebook campaign", class_="over"), badge, headline, facts(report))
 
 
@@ -63,79 +63,93 @@ def facts(report: CampaignReport) -> Markup:
         "duration": f"{report.duration_s:.0f} s",
         "seed": str(report.seed),
         "run": report.run_id,
+        "commit": report.commit,
         "stack": f"{stack.mode}: {stack.broker}, {stack.database}",
         "machine": f"{machine.cores} cores, {machine.memory_bytes / GIB:.1f} GiB, Python {machine.python}",
     }
-    return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in values.items()], class_="facts")
+    return tag(
+        "dl",
+        [tag("div", tag("dt", name), tag("dd", value, id=f"run.{name}")) for name, value in values.items()],
+        class_="facts",
+    )
 
 
 def summary(verdict: CampaignVerdict) -> Markup:
     """Return problems, warnings, trade-offs of all plans, and unmeasured items."""
     return tag(
         "section",
-        callout("bad", "Problems", verdict.problems),
-        callout("warn", "Not judged: the machine was too busy", verdict.doubts),
-        callout("warn", "Warnings", verdict.warnings),
+        callout("bad", "problems", "Problems", verdict.problems),
+        callout("warn", "doubts", "Not judged: the machine was too busy", verdict.doubts),
+        callout("warn", "warnings", "Warnings", verdict.warnings),
         tag("h2", "Advantages and costs of each plan"),
         tag("div", map(trade_off_card, verdict.trade_offs), class_="cards"),
-        callout("quiet", "Not measured", verdict.not_measured),
+        callout("quiet", "not_measured", "Not measured", verdict.not_measured),
     )
 
 
 def failure_matrix(report: CampaignReport) -> Markup:
     """Return the section with the failure matrix and its findings."""
-    findings = scenario_findings(report.verdict, ALL_FAULTS)
     return tag(
         "section",
         tag("h2", "Failure matrix: every plan under every fault"),
-        tag("ul", [tag("li", text) for text in findings], class_="findings"),
+        scenario_findings(report.verdict, ALL_FAULTS),
         tag("div", matrix_table(report.matrix), class_="scroll"),
         id="matrix",
     )
 
 
-def callout(kind: str, title: str, lines: Sequence[str]) -> Markup:
-    """Return a highlighted list, or nothing without lines; ``kind`` is its CSS class."""
+def callout(kind: str, name: str, title: str, lines: Sequence[str]) -> Markup:
+    """Return a highlighted list of the verdict's field ``name``, or nothing without lines; ``kind`` is a CSS class."""
     if not lines:
         return Markup()
-    return tag("div", tag("h3", title), tag("ul", [tag("li", line) for line in lines]), class_=f"callout {kind}")
+    return tag("div", tag("h3", title), tag("ul", numbered_items(f"verdict.{name}", lines)), class_=f"callout {kind}")
+
+
+def numbered_items(prefix: str, lines: Sequence[str]) -> list[Markup]:
+    """Return list items with the ids ``prefix.0``, ``prefix.1`` and so on."""
+    return [tag("li", line, id=f"{prefix}.{position}") for position, line in enumerate(lines)]
 
 
 def trade_off_card(trade_off: PlanTradeOff) -> Markup:
     """Return the card with advantages and costs of one plan."""
+    prefix = f"verdict.trade_offs.{trade_off.label}"
     return tag(
         "article",
         tag("h3", trade_off.label),
-        points("won", "advantages", trade_off.wins, "none in this run"),
-        points("cost", "costs", trade_off.costs, "none measured"),
+        points("won", "advantages", numbered_items(f"{prefix}.wins", trade_off.wins), "none in this run"),
+        points("cost", "costs", numbered_items(f"{prefix}.costs", trade_off.costs), "none measured"),
         class_=f"card plan {trade_off.label}",
     )
 
 
-def points(kind: str, title: str, lines: Sequence[str], placeholder: str) -> Markup:
-    """Return a titled list, or ``placeholder`` without lines; ``kind`` is its CSS class."""
-    items = [tag("li", line) for line in lines] or [tag("li", placeholder, class_="none")]
-    return tag("div", tag("h4", title), tag("ul", items), class_=kind)
+def points(kind: str, title: str, items: Sequence[Markup], placeholder: str) -> Markup:
+    """Return a titled list, or ``placeholder`` without items; ``kind`` is its CSS class."""
+    return tag("div", tag("h4", title), tag("ul", items or tag("li", placeholder, class_="none")), class_=kind)
 
 
-def scenario_findings(verdict: CampaignVerdict | None, scenario: str) -> list[str]:
-    """Return the findings about the scenario of that name."""
-    return [finding.text for finding in verdict.findings if finding.scenario == scenario] if verdict else []
+def scenario_findings(verdict: CampaignVerdict | None, scenario: str) -> Markup:
+    """Return the list of findings about the scenario of that name."""
+    items = [
+        tag("li", finding.text, id=f"verdict.findings.{position}.text")
+        for position, finding in enumerate(verdict.findings if verdict else ())
+        if finding.scenario == scenario
+    ]
+    return tag("ul", items, class_="findings")
 
 
-def scenario_section(scenario: ScenarioReport, findings: Sequence[str], scale: LogScale) -> Markup:
+def scenario_section(scenario: ScenarioReport, findings: Markup, scale: LogScale) -> Markup:
     """Return the section of one scenario."""
     return tag(
         "section",
         tag("h2", scenario.name),
         tag("p", scenario.expectation, class_="expect"),
-        tag("p", circumstances(scenario), class_="circumstances"),
-        tag("ul", [tag("li", text) for text in findings], class_="findings"),
-        tag("div", [latency_panel(metric, scenario.results, scale) for metric in LATENCY_METRICS], class_="panels"),
+        tag("p", circumstances(scenario), class_="circumstances", id=f"{scenario.name}.circumstances"),
+        findings,
+        tag("div", [latency_panel(scenario, metric, scale) for metric in LATENCY_METRICS], class_="panels"),
         tag("figure", timeline_caption(), timeline_chart(scenario), class_="scroll"),
-        tag("div", ledger_table(scenario.results), class_="scroll"),
-        tag("div", offers_table(scenario.offers), class_="scroll") if scenario.offers else "",
-        discrepancy_table(scenario.discrepancies) if scenario.discrepancies else "",
+        tag("div", ledger_table(scenario.name, scenario.results), class_="scroll"),
+        tag("div", offers_table(scenario.name, scenario.offers), class_="scroll") if scenario.offers else "",
+        discrepancy_table(scenario.name, scenario.discrepancies) if scenario.discrepancies else "",
         id=scenario.name,
     )
 
@@ -156,9 +170,9 @@ def circumstances(scenario: ScenarioReport) -> str:
     )
 
 
-def latency_panel(metric: str, results: Sequence[PlanResult], scale: LogScale) -> Markup:
+def latency_panel(scenario: ScenarioReport, metric: str, scale: LogScale) -> Markup:
     """Return a captioned latency chart."""
-    return tag("figure", tag("figcaption", metric, tag("span", " p50 / p99")), latency_chart(metric, results, scale))
+    return tag("figure", tag("figcaption", metric, tag("span", " p50 / p99")), latency_chart(scenario, metric, scale))
 
 
 def timeline_caption() -> Markup:

@@ -223,6 +223,8 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     """Prefix of every Idempotency-Key of the campaign."""
     seed: int
+    commit: str = ""
+    """Commit of the lab that ran the campaign, with ``+`` if files differed from it."""
     started_at: datetime
     duration_s: float
     stack: StackInfo

@@ -12,6 +12,13 @@ LATENCY_METRICS: Mapping[str, Callable[[PlanResult], LatencySummary]] = {
     "time until the rider knows": lambda result: result.latency_ms.notified,
 }
 
+LATENCY_FIELDS: Mapping[str, str] = {
+    "time to accept": "accepted",
+    "time to outcome": "settled",
+    "time until the rider knows": "notified",
+}
+"""Metric -> its field in RideLatencies."""
+
 
 @dataclass(frozen=True)
 class Ranking:

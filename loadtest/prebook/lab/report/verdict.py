@@ -211,17 +211,22 @@ def was_too_busy(scenario: ScenarioReport) -> bool:
 
 def measurement_problems(scenario: ScenarioReport) -> Iterator[str]:
     """Yield the reasons why the load generator's figures cannot be used, other than a busy machine."""
+    yield from clock_problems(scenario)
+    if unsent := sum(result.errors.get(OUT_OF_DESCRIPTORS, 0) for result in scenario.results):
+        yield (
+            f"{scenario.name}: the result is invalid because the load generator had no file descriptor for {unsent} "
+            "request(s); raise the limit (`ulimit -n`), or lower --rate"
+        )
+
+
+def clock_problems(scenario: ScenarioReport) -> Iterator[str]:
+    """Yield why the scenario's times cannot be used, if clocks disagreed although no fault set one."""
     is_skewed = scenario.fault is not None and scenario.fault.kind == FaultKind.CLOCK_SKEW
     if scenario.clock_deviation_s > MAX_CLOCK_DEVIATION_S and not is_skewed:
         yield (
             f"{scenario.name}: the result is invalid because a service's clock deviates from the load generator's by "
             f"{scenario.clock_deviation_s:.1f} s or more, the limit is {MAX_CLOCK_DEVIATION_S:g} s; synchronise the "
             "clocks, and let none be set during a run"
-        )
-    if unsent := sum(result.errors.get(OUT_OF_DESCRIPTORS, 0) for result in scenario.results):
-        yield (
-            f"{scenario.name}: the result is invalid because the load generator had no file descriptor for {unsent} "
-            "request(s); raise the limit (`ulimit -n`), or lower --rate"
         )
 
 

@@ -1,0 +1,1 @@
+"""Verification of reports: numbers recomputed from raw results, and claims judged again on another run."""
