@@ -5,7 +5,7 @@ flows and event types of another project.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NewType, TypeVar
 
 from prebook.contracts.events import (
     BookingConfirmed,
@@ -21,6 +21,21 @@ from prebook.contracts.matching import DriverMatched, DriverReply, FindDriver, N
 from prebook.contracts.message import Message, Unavailable
 from prebook.contracts.notification import NotifyRider, RiderNotified
 from prebook.contracts.pricing import FareQuoted, FareRefused, FareReply, QuoteFare
+
+ServiceName = NewType("ServiceName", str)
+"""Name of a service. Flows, events and lookups refer to services by constants: a wrong reference is a type error."""
+BOOKING = ServiceName("booking")
+PRICING = ServiceName("pricing")
+MATCHING = ServiceName("matching")
+NOTIFICATION = ServiceName("notification")
+FLEETS = ServiceName("fleets")
+SERVICES: tuple[str, ...] = (BOOKING, PRICING, MATCHING, NOTIFICATION, FLEETS)
+OPERATIONS = ServiceName("operations")
+"""Service that keeps and replays dead letters; takes part in no flow."""
+CONSOLE = ServiceName("console")
+"""Commands of operators and the lab, which read the services' internal endpoints; no service."""
+PROCESSES: tuple[str, ...] = (*SERVICES, OPERATIONS)
+"""All services; each has its own database schema, database role and broker user."""
 
 Req = TypeVar("Req", bound=Message)
 Rep = TypeVar("Rep", bound=Message)
@@ -57,8 +72,8 @@ class Flow(Generic[Req, Rep]):
     """Kind of request from one service to another, and its possible replies."""
 
     name: str
-    caller: str
-    provider: str
+    caller: ServiceName
+    provider: ServiceName
     request_type: type[Req]
     reply_types: tuple[type[Rep], ...]
     ordered: bool = True
@@ -77,15 +92,15 @@ class Flow(Generic[Req, Rep]):
         return (*self.reply_types, Unavailable)
 
 
-QUOTE_FARE: Flow[QuoteFare, FareReply] = Flow("quote_fare", "booking", "pricing", QuoteFare, (FareQuoted, FareRefused))
+QUOTE_FARE: Flow[QuoteFare, FareReply] = Flow("quote_fare", BOOKING, PRICING, QuoteFare, (FareQuoted, FareRefused))
 FIND_DRIVER: Flow[FindDriver, DriverReply] = Flow(
-    "find_driver", "booking", "matching", FindDriver, (DriverMatched, NoDriverFound)
+    "find_driver", BOOKING, MATCHING, FindDriver, (DriverMatched, NoDriverFound)
 )
 ASK_FLEET: Flow[AskFleet, FleetReply] = Flow(
-    "ask_fleet", "matching", "fleets", AskFleet, (FleetOffered, FleetDeclined), ordered=False
+    "ask_fleet", MATCHING, FLEETS, AskFleet, (FleetOffered, FleetDeclined), ordered=False
 )
 NOTIFY_RIDER: Flow[NotifyRider, RiderNotified] = Flow(
-    "notify_rider", "booking", "notification", NotifyRider, (RiderNotified,), partitions=4
+    "notify_rider", BOOKING, NOTIFICATION, NotifyRider, (RiderNotified,), partitions=4
 )
 """Ordered: a rider must get the confirmation of a ride before its cancellation."""
 
@@ -98,22 +113,22 @@ class EventType(Generic[Evt]):
     """Type of an event: its publisher, body and subscribed services."""
 
     name: str
-    publisher: str
+    publisher: ServiceName
     body_type: type[Evt]
-    subscribers: frozenset[str] = field(default_factory=frozenset)
+    subscribers: frozenset[ServiceName] = field(default_factory=frozenset)
 
     def new_event(self, body: Evt, *, key: str = "", conversation_id: str = "") -> Event:
         """Return an event of this type."""
         return Event(body, key, conversation_id)
 
 
-BOOKING_CONFIRMED = EventType("booking_confirmed", "booking", BookingConfirmed)
-BOOKING_ENDED = EventType("booking_ended", "booking", BookingEnded, frozenset({"pricing", "matching"}))
-REPORT_DUE = EventType("report_due", "booking", ReportDue, frozenset({"booking"}))
-LEG_SETTLED = EventType("leg_settled", "booking", LegSettled, frozenset({"booking"}))
-TRIP_REPORT_DUE = EventType("trip_report_due", "booking", TripReportDue, frozenset({"booking"}))
-ROUTE_PLANNED = EventType("route_planned", "booking", RoutePlanned, frozenset({"fleets"}))
-OFFER_SETTLED = EventType("offer_settled", "matching", OfferSettled, frozenset({"fleets"}))
+BOOKING_CONFIRMED = EventType("booking_confirmed", BOOKING, BookingConfirmed)
+BOOKING_ENDED = EventType("booking_ended", BOOKING, BookingEnded, frozenset({PRICING, MATCHING}))
+REPORT_DUE = EventType("report_due", BOOKING, ReportDue, frozenset({BOOKING}))
+LEG_SETTLED = EventType("leg_settled", BOOKING, LegSettled, frozenset({BOOKING}))
+TRIP_REPORT_DUE = EventType("trip_report_due", BOOKING, TripReportDue, frozenset({BOOKING}))
+ROUTE_PLANNED = EventType("route_planned", BOOKING, RoutePlanned, frozenset({FLEETS}))
+OFFER_SETTLED = EventType("offer_settled", MATCHING, OfferSettled, frozenset({FLEETS}))
 
 EVENT_TYPE_BY_BODY: dict[type[Message], EventType[Any]] = {
     event_type.body_type: event_type
@@ -129,7 +144,7 @@ EVENT_TYPE_BY_BODY: dict[type[Message], EventType[Any]] = {
 }
 EVENT_TYPES = EVENT_TYPE_BY_BODY.values()
 
-EVENT_PARTITIONS: dict[str, int] = {"booking": 4}
+EVENT_PARTITIONS: dict[str, int] = {BOOKING: 4}
 """Number of partitions of a subscriber's events. Booking calls riders back, in the order of the outcomes of a ride, and
 adds the outcomes of a trip's legs one after the other."""
 
@@ -139,20 +154,12 @@ class Lookup:
     """Data of one service that another one reads over signed internal HTTP, outside any flow."""
 
     name: str
-    reader: str
-    owner: str
+    reader: ServiceName
+    owner: ServiceName
 
 
-RIDER_PROFILE = Lookup("rider_profile", "pricing", "notification")
+RIDER_PROFILE = Lookup("rider_profile", PRICING, NOTIFICATION)
 LOOKUPS = (RIDER_PROFILE,)
-
-SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "fleets")
-OPERATIONS = "operations"
-"""Service that keeps and replays dead letters; takes part in no flow."""
-CONSOLE = "console"
-"""Commands of operators and the lab, which read the services' internal endpoints; no service."""
-PROCESSES: tuple[str, ...] = (*SERVICES, OPERATIONS)
-"""All services; each has its own database schema, database role and broker user."""
 
 
 def receivers_from(service: str) -> frozenset[str]:

@@ -10,6 +10,7 @@ from aiohttp import web
 from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.ride import BookingState
 from prebook.flows import FLOWS
+from prebook.messaging import addresses
 from prebook.patterns.signature import verify
 from prebook.patterns.trace import TraceContext, trace_id
 from tests.conditions import wait_until
@@ -116,11 +117,12 @@ async def test_polling_replaces_lost_callbacks() -> None:
 
 async def test_another_subscriber_receives_messages_without_a_change_of_the_sender() -> None:
     async with SuiteWorld() as world:
-        world.broker.bind("prebook.events", "request.quote_fare", "auditor.events")
-        world.broker.bind("prebook.events", "reply.quote_fare", "auditor.events")
+        auditor = addresses.event_queue("auditor")
+        world.broker.bind(addresses.EVENTS, "request.quote_fare", auditor)
+        world.broker.bind(addresses.EVENTS, "reply.quote_fare", auditor)
         booking = await world.book(plan_with(Coupling.ONE_WAY))
         ride = await world.wait_until_settled(booking)
-        received = [message.headers["ce-type"] for message in world.broker.queues["auditor.events"]]
+        received = [message.headers["ce-type"] for message in world.broker.queues[auditor]]
 
     assert ride.state is BookingState.CONFIRMED
     assert received == ["prebook.quote_fare.v1", "prebook.fare_quoted.v1"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from prebook.contracts.events import BookingEnded
 from prebook.contracts.message import Message, Unavailable
-from prebook.flows import EVENT_TYPE_BY_BODY, FLOWS, QUOTE_FARE, EventType, Flow
+from prebook.flows import BOOKING, EVENT_TYPE_BY_BODY, FLEETS, FLOWS, PRICING, QUOTE_FARE, EventType, Flow
 from prebook.messaging.body_codec import BODY_TYPES
 from prebook.messaging.codec import MAX_BODY_BYTES, WireMessage, decode, encode, register
 from prebook.messaging.envelope import MessageKind, message_id, request_key
@@ -186,11 +186,11 @@ class FareQuoted(Message, frozen=True):
 @pytest.mark.parametrize(
     "entry",
     [
-        Flow("quote_fare", "booking", "pricing", Quote, ()),
-        EventType("booking_ended", "booking", Quote),
-        Flow("quote_another_fare", "booking", "pricing", Quote, (FareQuoted,)),
-        replace(QUOTE_FARE, caller="another"),
-        EventType("booking_finished", "another", BookingEnded),
+        Flow("quote_fare", BOOKING, PRICING, Quote, ()),
+        EventType("booking_ended", BOOKING, Quote),
+        Flow("quote_another_fare", BOOKING, PRICING, Quote, (FareQuoted,)),
+        replace(QUOTE_FARE, caller=FLEETS),
+        EventType("booking_finished", FLEETS, BookingEnded),
     ],
 )
 def test_a_name_that_is_taken_is_refused_and_leaves_the_catalogue_as_it_was(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from prebook.contracts.plan import Coupling
-from prebook.flows import FLOWS, NOTIFY_RIDER
+from prebook.flows import FLOWS, NOTIFICATION, NOTIFY_RIDER
 from prebook.messaging import crash_points
 from prebook.messaging.clock import utc_now
 from prebook.messaging.crash_points import CrashPoint
@@ -35,7 +35,7 @@ async def test_an_expired_request_is_dropped_before_the_handler(remaining_s: int
         return HandlerResult()
 
     handlers: Handlers[Any] = Handlers(on_request={NOTIFY_RIDER: HandlerSpec(handle, prepare)})
-    service: Service[Any] = Service("notification", lambda _: handlers, SqlUnitOfWork)
+    service: Service[Any] = Service(NOTIFICATION, lambda _: handlers, SqlUnitOfWork)
     gateway = assemble_alone(service, database.begin, observer=recorder).gateway
     await gateway.process(request(id="m1", expires_at=utc_now() + timedelta(seconds=remaining_s)))
 
@@ -52,7 +52,7 @@ async def test_the_crash_point_of_a_received_message_knows_its_id(monkeypatch: p
         return HandlerResult()
 
     handlers: Handlers[Any] = Handlers(on_request={NOTIFY_RIDER: HandlerSpec(handle)})
-    service: Service[Any] = Service("notification", lambda _: handlers, SqlUnitOfWork)
+    service: Service[Any] = Service(NOTIFICATION, lambda _: handlers, SqlUnitOfWork)
     gateway = assemble_alone(service, MemoryDatabase(None).begin).gateway
     await gateway.process(request(id="m1"))
     assert (CrashPoint.RECEIVED, "m1") in reached

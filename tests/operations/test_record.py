@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from prebook.messaging.addresses import QueueName
 from prebook.messaging.headers import CAUSE_HEADER, REPLAY_ID_HEADER
 from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
 from prebook.operations.dead_letters.failure_group import error_template, group_of
@@ -29,7 +30,7 @@ from prebook.topology.sender_check import accept_any_sender, dead_letter_sender_
 from prebook.topology.values import Queue
 from tests.operations.examples import NOW, QUEUE, dead_letter, headers
 
-PLAIN_QUEUE = Queue(QUEUE)
+PLAIN_QUEUE = Queue(QueueName(QUEUE))
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\x00\ud800a"), max_size=400)
 ANY_TIME = st.none() | st.datetimes(timezones=st.just(UTC))
 ANY_X_DEATH = st.builds(XDeath, ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.integers(0, 10**12), ANY_TIME)

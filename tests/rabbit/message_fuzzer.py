@@ -88,7 +88,7 @@ class MessageFuzzer:
         self._random = random.Random(self.seed)
         self._grants = sorted(grant for grant in self.topology.message_grants if grant.account in PROCESSES)
         self._queues = self.topology.consumed_queues()
-        self._address_of = {queue.name: queue.address for queue in self._queues}
+        self._address_of: dict[str, str] = {queue.name: queue.address for queue in self._queues}
         # A copy in the parking queue would be taken for a dead letter of the queue that its routing key names.
         self._addresses = [queue.address for queue in self._queues if queue.address != addresses.PARKING_QUEUE]
         self._delay_exchanges = sorted(

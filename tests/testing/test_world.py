@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from prebook.flows import ServiceName
 from prebook.messaging.handlers import Handlers
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 from prebook.runtime.service import Service, ServiceExtensions
@@ -12,7 +13,7 @@ from prebook.testing.world import World
 
 
 def service(**parts: Any) -> Service[Any]:
-    return Service("stub", lambda _: Handlers(), SqlUnitOfWork, **parts)
+    return Service(ServiceName("stub"), lambda _: Handlers(), SqlUnitOfWork, **parts)
 
 
 async def test_the_error_of_a_loop_is_raised_at_the_end() -> None:

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from prebook.messaging import addresses
+from prebook.messaging.addresses import ExchangeName
 from prebook.topology.access import permissions, topic_permissions
 from prebook.topology.check import Drift, LiveBroker, differences
 from prebook.topology.model import suite_topology
@@ -20,7 +22,7 @@ MATCHING = LiveBroker(
     topic_permissions=topic_permissions(SUITE),
     effective_policies={p.name: p.definition for p in SUITE.policies},
 )
-QUEUE = "booking.replies"
+QUEUE = addresses.reply_queue("booking")
 
 
 def _without_queue(live: LiveBroker) -> LiveBroker:
@@ -51,7 +53,7 @@ DRIFTS: dict[str, tuple[Callable[[LiveBroker], LiveBroker], Drift, str]] = {
     "queue missing": (_without_queue, Drift.MISSING, "queue"),
     "queue of another type": (_classic_queue, Drift.DIFFERENT, "queue"),
     "unexpected exchange": (
-        lambda live: replace(live, exchanges=live.exchanges | {Exchange("other")}),
+        lambda live: replace(live, exchanges=live.exchanges | {Exchange(ExchangeName("other"))}),
         Drift.UNEXPECTED,
         "exchange",
     ),

@@ -11,7 +11,20 @@ from click.testing import CliRunner
 from prebook.cli.coupling.command import coupling_group
 from prebook.contracts.fleets import AskFleet, FleetOffered
 from prebook.contracts.plan import Coupling
-from prebook.flows import ALL_FLOWS, ASK_FLEET, BOOKING_CONFIRMED, EVENT_TYPES, FLOWS, EventType, Flow, Lookup
+from prebook.flows import (
+    ALL_FLOWS,
+    ASK_FLEET,
+    BOOKING_CONFIRMED,
+    EVENT_TYPES,
+    FLOWS,
+    NOTIFICATION,
+    PRICING,
+    EventType,
+    Flow,
+    Lookup,
+    ServiceName,
+)
+from prebook.messaging.addresses import ARCHIVE_QUEUE
 from prebook.topology.coupling_check import BLIND_SPOTS, Tightness, tight_edges
 from prebook.topology.coupling_model import CouplingModel
 from prebook.topology.external_edges import DISPATCH, PARTIES, Contact, ExternalEdge
@@ -28,8 +41,9 @@ from tests.topology.coupling_examples import (
     untyped,
 )
 
-OUTSIDE = {**PARTIES, "sms": SMS_PROVIDER}
-SMS_FLOW: Flow[Any, Any] = Flow("send_sms", "notification", "sms", AskFleet, (FleetOffered,))
+SMS = ServiceName("sms")
+OUTSIDE = {**PARTIES, SMS: SMS_PROVIDER}
+SMS_FLOW: Flow[Any, Any] = Flow("send_sms", NOTIFICATION, SMS, AskFleet, (FleetOffered,))
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ def flow_to_outside() -> CouplingModel:
     return replace(SUITE, flows=(*ALL_FLOWS, SMS_FLOW), plan=plan, parties=OUTSIDE)
 
 
-def event_to(subscriber: str) -> tuple[EventType[Any], ...]:
+def event_to(subscriber: ServiceName) -> tuple[EventType[Any], ...]:
     return tuple(replace(e, subscribers=frozenset({subscriber})) if e is BOOKING_CONFIRMED else e for e in EVENT_TYPES)
 
 
@@ -71,23 +85,25 @@ SEEDS = {
     "a message is accepted": seeded(Tightness.SHARED_TYPE, receives=(passed_on,)),
     "a party provides a flow": Seed(flow_to_outside(), "send_sms", Tightness.PARTY_IN_FLOW),
     "a party subscribes to an event": Seed(
-        replace(SUITE, event_types=event_to("sms"), parties=OUTSIDE), "booking_confirmed", Tightness.PARTY_AS_SUBSCRIBER
+        replace(SUITE, event_types=event_to(SMS), parties=OUTSIDE), "booking_confirmed", Tightness.PARTY_AS_SUBSCRIBER
     ),
     "a lookup at a party": Seed(
-        replace(SUITE, lookups=(Lookup("balance", "pricing", "sms"),), parties=OUTSIDE),
+        replace(SUITE, lookups=(Lookup("balance", PRICING, SMS),), parties=OUTSIDE),
         "balance",
         Tightness.SYNCHRONOUS_LOOKUP,
     ),
     "a party looks data up": Seed(
-        replace(SUITE, lookups=(Lookup("balance", "sms", "pricing"),), parties=OUTSIDE),
+        replace(SUITE, lookups=(Lookup("balance", SMS, PRICING),), parties=OUTSIDE),
         "balance",
         Tightness.NO_TRANSLATOR,
     ),
     "a subscriber without a party": Seed(
-        replace(SUITE, event_types=event_to("tourism_office")), "booking_confirmed", Tightness.UNDECLARED_PARTY
+        replace(SUITE, event_types=event_to(ServiceName("tourism_office"))),
+        "booking_confirmed",
+        Tightness.UNDECLARED_PARTY,
     ),
     "an account without a party": Seed(
-        replace(SUITE, read_grants=SUITE.read_grants | {ReadGrant("guest", "prebook.archive")}),
+        replace(SUITE, read_grants=SUITE.read_grants | {ReadGrant("guest", ARCHIVE_QUEUE)}),
         "prebook.archive",
         Tightness.UNDECLARED_PARTY,
     ),

@@ -8,7 +8,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from prebook.flows import EVENT_PARTITIONS, OFFER_SETTLED
+from prebook.flows import EVENT_PARTITIONS, FLEETS, MATCHING, OFFER_SETTLED, PRICING
 from prebook.messaging import addresses
 from prebook.messaging.headers import HASH_SLOT_HEADER
 from prebook.patterns.message_groups import hash_slot, partition_of
@@ -22,7 +22,7 @@ from tests.topology.test_broker_behaviour import DEADLINE_S, channel_of
 pytestmark = pytest.mark.real
 KEYS = [f"bk_{number}" for number in range(24)]
 NUMBERS = range(5)
-PARTITIONS = {"fleets": 2, "pricing": 5, "matching": 0}
+PARTITIONS = {FLEETS: 2, PRICING: 5, MATCHING: 0}
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ async def test_a_message_without_a_slot_is_kept_and_a_redelivered_one_reaches_it
     broker: ManagementClient, partitioned_model: Topology, amqp_host: str, administrator: tuple[str, str]
 ) -> None:
     await broker.declare(partitioned_model, PASSWORDS)
-    group = addresses.event_queue("pricing")
-    partitions = PARTITIONS["pricing"]
+    group = addresses.event_queue(PRICING)
+    partitions = PARTITIONS[PRICING]
     async with channel_of(*administrator, amqp_host) as channel:
         redeliver = await channel.get_exchange(addresses.REDELIVER, ensure=False)
         await redeliver.publish(aio_pika.Message(b"old", delivery_mode=2), group)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.flows import ALL_FLOWS, EVENT_PARTITIONS, OFFER_SETTLED
+from prebook.flows import ALL_FLOWS, BOOKING, EVENT_PARTITIONS, FLEETS, OFFER_SETTLED, PRICING
 from prebook.messaging import addresses
 from prebook.patterns.message_groups import HASH_SLOTS, hash_slot, hash_slots_of, partition_of
 from prebook.rabbit.partition_balancer import assigned_replica, partitions_to_release
@@ -16,7 +16,7 @@ from prebook.topology.partitions import partitioned_topology
 from prebook.topology.values import ANY_ROUTING_KEY
 
 SUITE = suite_topology({0.2})
-GROUP = "fleets.events"
+GROUP = addresses.event_queue(FLEETS)
 
 
 @given(key=st.text(min_size=1), partitions=st.integers(1, HASH_SLOTS))
@@ -34,9 +34,10 @@ def test_keys_are_spread_evenly() -> None:
 @pytest.mark.parametrize("partitions", [1, 3, 4, HASH_SLOTS])
 def test_every_slot_is_bound_to_one_partition_and_unslotted_messages_to_the_first(partitions: int) -> None:
     part = partitioned_topology(GROUP, partitions, "fleets")
-    slots = Counter(dict(b.arguments)["prebook-hash-slot"] for b in part.bindings if b.exchange == GROUP)
+    group = addresses.exchange_before(GROUP)
+    slots = Counter(dict(b.arguments)["prebook-hash-slot"] for b in part.bindings if b.exchange == group)
     assert slots == Counter(str(number) for number in range(HASH_SLOTS))
-    (unslotted,) = (b for b in part.bindings if b.exchange != GROUP)
+    (unslotted,) = (b for b in part.bindings if b.exchange != group)
     assert (unslotted.routing_key, unslotted.destination) == (ANY_ROUTING_KEY, addresses.partition_queue(GROUP, 0))
     assert all(dict(q.arguments)["x-single-active-consumer"] is True for q in part.queues)
 
@@ -53,13 +54,13 @@ def test_ordered_flows_and_events_are_message_groups_in_the_suite() -> None:
 
 def test_each_subscriber_of_an_event_has_partitions_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EVENT_PARTITIONS, "fleets", 2)
-    topology = event_topology(replace(OFFER_SETTLED, subscribers=frozenset({"fleets", "booking", "pricing"})))
+    topology = event_topology(replace(OFFER_SETTLED, subscribers=frozenset({FLEETS, BOOKING, PRICING})))
     counts = Counter(q.address for q in topology.queues if q.consumer)
     assert counts == {"fleets.events": 2, "booking.events": EVENT_PARTITIONS["booking"], "pricing.events": 1}
 
 
 PARTITIONS = [addresses.partition_queue(GROUP, number) for number in range(4)]
-GROUPS = dict.fromkeys(PARTITIONS, GROUP)
+GROUPS: dict[str, str] = dict.fromkeys(PARTITIONS, GROUP)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6])

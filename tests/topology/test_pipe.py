@@ -5,6 +5,7 @@ from pathlib import Path
 from prebook.cli.pipe.city_feed import ACCOUNT, CITY_FEED_TOPOLOGY, city_feed
 from prebook.flows import BOOKING_CONFIRMED
 from prebook.messaging import addresses
+from prebook.messaging.addresses import QueueName
 from prebook.topology.access import permissions
 from prebook.topology.diagrams import mermaid_diagram
 from prebook.topology.model import suite_topology
@@ -12,7 +13,7 @@ from prebook.topology.pipe import pipe_topology
 from prebook.topology.values import Binding
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
-QUEUE = city_feed().source
+QUEUE = QueueName(city_feed().source)
 
 
 def test_the_account_may_read_its_queue_and_park_from_it_and_nothing_else() -> None:

@@ -100,11 +100,12 @@ def test_only_other_exchanges_publish_to_the_router_and_what_it_cannot_route_is_
     subscriptions: RideSubscriptions,
 ) -> None:
     topology = ride_subscriptions_topology(subscriptions)
+    unroutable = addresses.unroutable(addresses.DISPATCH)
     own = {exchange.name: exchange for exchange in topology.exchanges if exchange.name != addresses.EVENTS}
     assert own.keys().isdisjoint(grant.exchange for grant in topology.grants)
     assert dict(own[addresses.DISPATCH].arguments) == {"alternate-exchange": "prebook.dispatch.unroutable"}
-    assert own[addresses.EXTRAORDINARY_RIDES].arguments == ()
-    assert Binding("prebook.dispatch.unroutable", "#", "prebook.dispatch.unroutable") in topology.bindings
+    assert own[addresses.exchange_before(addresses.EXTRAORDINARY_RIDES)].arguments == ()
+    assert Binding(addresses.exchange_before(unroutable), "#", unroutable) in topology.bindings
     limits = {policy.name: dict(policy.definition) for policy in topology.policies}
     assert limits["prebook.dispatch.airport"]["overflow"] == "drop-head", "a full desk never refuses a ride"
     assert limits["prebook.dispatch.airport"]["dead-letter-exchange"] == "prebook.dispatch.unroutable"

@@ -36,7 +36,7 @@ from prebook.booking.use_cases.trip_deadlines import (
     TripDeadlines,
     expire_trip,
 )
-from prebook.flows import FIND_DRIVER, LEG_SETTLED, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE, TRIP_REPORT_DUE
+from prebook.flows import BOOKING, FIND_DRIVER, LEG_SETTLED, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE, TRIP_REPORT_DUE
 from prebook.http.rider_callbacks import RiderCallbacks
 from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.runtime.loops import run_every
@@ -101,7 +101,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
 
 
 SERVICE = Service(
-    name="booking",
+    name=BOOKING,
     handlers=handlers,
     unit_of_work=BookingSql,
     extensions=extensions,

@@ -3,14 +3,14 @@
 from prebook.booking.handlers import booking_report, trip_report
 from prebook.booking.use_cases.book import ride_of
 from prebook.booking.views import trip_view_of, view_of
-from prebook.flows import REPORT_DUE, TRIP_REPORT_DUE
+from prebook.flows import BOOKING, REPORT_DUE, TRIP_REPORT_DUE
 from prebook.http.rider_callbacks import CALLBACK_TIMEOUT_S
 from prebook.topology.external_edges import RIDERS, Contact, ExternalEdge
 
 EXTERNAL_EDGES = (
     ExternalEdge(
         name="rider_api",
-        near="booking",
+        near=BOOKING,
         party=RIDERS,
         contact=Contact.CALLS,
         sends=(view_of, trip_view_of),
@@ -18,7 +18,7 @@ EXTERNAL_EDGES = (
     ),
     ExternalEdge(
         name="booking_callback",
-        near="booking",
+        near=BOOKING,
         party=RIDERS,
         contact=Contact.CALLED,
         trigger=REPORT_DUE,
@@ -27,7 +27,7 @@ EXTERNAL_EDGES = (
     ),
     ExternalEdge(
         name="trip_callback",
-        near="booking",
+        near=BOOKING,
         party=RIDERS,
         contact=Contact.CALLED,
         trigger=TRIP_REPORT_DUE,

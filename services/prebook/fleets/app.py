@@ -9,7 +9,7 @@ from prebook.fleets.invalid_messages import PARKING_INTERVAL_S, InvalidMessageCh
 from prebook.fleets.partner_wire import HttpPartnerWire, partner_wire
 from prebook.fleets.retention import PURGES
 from prebook.fleets.sql import FleetsSql
-from prebook.flows import ASK_FLEET, OFFER_SETTLED, ROUTE_PLANNED
+from prebook.flows import ASK_FLEET, FLEETS, OFFER_SETTLED, ROUTE_PLANNED
 from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.runtime.loops import run_every
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
@@ -44,7 +44,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
 
 
 SERVICE = Service(
-    name="fleets",
+    name=FLEETS,
     handlers=handlers,
     unit_of_work=FleetsSql,
     extensions=extensions,

@@ -1,14 +1,14 @@
 """Edge between fleets and its partners: a call for each request, in the format of each partner."""
 
 from prebook.fleets.domain.message_translators import TRANSLATORS
-from prebook.flows import ASK_FLEET
+from prebook.flows import ASK_FLEET, FLEETS
 from prebook.runtime.offer_settings import DEFAULT_PARTNER_TIMEOUT_S
 from prebook.topology.external_edges import PARTNER_FLEETS, Contact, ExternalEdge
 
 EXTERNAL_EDGES = (
     ExternalEdge(
         name="partner_offer",
-        near="fleets",
+        near=FLEETS,
         party=PARTNER_FLEETS,
         contact=Contact.CALLED,
         trigger=ASK_FLEET,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prebook.flows import ASK_FLEET, BOOKING_ENDED, FIND_DRIVER
+from prebook.flows import ASK_FLEET, BOOKING_ENDED, FIND_DRIVER, MATCHING
 from prebook.matching.api import internal_routes
 from prebook.matching.deadlines import SCAN_INTERVAL_S, AuctionDeadlines
 from prebook.matching.domain.auction import AuctionPolicy
@@ -40,4 +40,4 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     )
 
 
-SERVICE = Service(name="matching", handlers=handlers, unit_of_work=MatchingSql, extensions=extensions)
+SERVICE = Service(name=MATCHING, handlers=handlers, unit_of_work=MatchingSql, extensions=extensions)

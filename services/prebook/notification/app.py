@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prebook.flows import NOTIFY_RIDER
+from prebook.flows import NOTIFICATION, NOTIFY_RIDER
 from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.notification.api import internal_routes
 from prebook.notification.handlers import notify_rider
@@ -24,5 +24,5 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
 
 
 SERVICE = Service(
-    name="notification", handlers=handlers, unit_of_work=NotificationSql, extensions=extensions, purges=PURGES
+    name=NOTIFICATION, handlers=handlers, unit_of_work=NotificationSql, extensions=extensions, purges=PURGES
 )

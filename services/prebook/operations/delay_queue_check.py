@@ -48,7 +48,7 @@ class DelayedTestMessages:
 
     def __init__(self, delays_s: Iterable[float]) -> None:
         """``delays_s``: delays of the retry ladder in seconds; each has a delay queue."""
-        self._delay_s = {addresses.delay_queue(delay_s): delay_s for delay_s in delays_s}
+        self._delay_s: dict[str, float] = {addresses.delay_queue(delay_s): delay_s for delay_s in delays_s}
         self._send_at = dict.fromkeys(self._delay_s, 0.0)
         self._due_at: dict[str, float] = {}
 

@@ -1,6 +1,6 @@
 """Composition root of the pricing service: handler table."""
 
-from prebook.flows import BOOKING_ENDED, QUOTE_FARE
+from prebook.flows import BOOKING_ENDED, PRICING, QUOTE_FARE
 from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.pricing.enrichment import lookups
 from prebook.pricing.handlers import handle_booking_ended, quote_fare
@@ -18,4 +18,4 @@ def handlers(settings: ServiceSettings) -> Handlers[PricingSql]:
     )
 
 
-SERVICE = Service(name="pricing", handlers=handlers, unit_of_work=PricingSql, purges=PURGES, lookups=lookups)
+SERVICE = Service(name=PRICING, handlers=handlers, unit_of_work=PricingSql, purges=PURGES, lookups=lookups)

@@ -1,5 +1,6 @@
 """`prebook dispatch`: subscribers to confirmed rides, and the rides that wait for them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -101,7 +102,7 @@ def _subscriber_url(subscriber: str) -> str:
         raise UserError(f"the running suite was started without {subscriber}", "start it again") from None
 
 
-async def _count_waiting(queues: dict[str, str]) -> list[WaitingRides]:
+async def _count_waiting(queues: Mapping[str, str]) -> list[WaitingRides]:
     try:
         async with find_broker() as broker:
             counts = await broker.count_messages()

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Plan
-from prebook.flows import Event, EventType, Flow, Request
+from prebook.flows import ALL_FLOWS, EVENT_TYPES, Event, EventType, Flow, Request, ServiceName
 from prebook.messaging.envelope import Envelope, MessageKind
 from prebook.messaging.unit_of_work import UnitOfWork
 
@@ -87,3 +87,21 @@ class Handlers(Generic[U]):
             **{(MessageKind.REPLY, flow.name): spec for flow, spec in self.on_reply.items()},
             **{(MessageKind.EVENT, event_type.name): spec for event_type, spec in self.on_event.items()},
         }
+
+
+def handler_problems(service: ServiceName, handlers: Handlers[Any]) -> list[str]:
+    """Return where handler table and catalogue of flows disagree, each with a remedy; empty if they agree."""
+    expected = {
+        *((MessageKind.REQUEST, flow.name) for flow in ALL_FLOWS if flow.provider == service),
+        *((MessageKind.REPLY, flow.name) for flow in ALL_FLOWS if flow.caller == service),
+        *((MessageKind.EVENT, event.name) for event in EVENT_TYPES if service in event.subscribers),
+    }
+    handled = handlers.table().keys()
+    missing = (
+        f"{service} has no handler for the {kind} {name}: add it to on_{kind}" for kind, name in expected - handled
+    )
+    foreign = (
+        f"{service} never gets the {kind} {name}: remove its handler, or name {service} in the catalogue"
+        for kind, name in handled - expected
+    )
+    return sorted([*missing, *foreign])

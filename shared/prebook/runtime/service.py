@@ -15,10 +15,10 @@ from litestar.types import ControllerRouterHandler
 
 from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.ports import HttpClient, Publisher
-from prebook.flows import Flow
+from prebook.flows import Flow, ServiceName
 from prebook.messaging.channel import Channels
 from prebook.messaging.gateway import MessagingGateway
-from prebook.messaging.handlers import Handlers, PreTransaction
+from prebook.messaging.handlers import Handlers, PreTransaction, handler_problems
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from prebook.postgres.purge import PurgeRule
@@ -79,7 +79,7 @@ def no_lookups(_: ServiceSettings, __: HttpClient) -> Mapping[Flow[Any, Any], Pr
 class Service(Generic[U]):
     """A service as data: its handler table, its unit of work and its extensions."""
 
-    name: str
+    name: ServiceName
     handlers: Callable[[ServiceSettings], Handlers[U]]
     unit_of_work: Callable[[Any], U]
     """Makes the SQL unit of work of one transaction, given its pooled connection."""
@@ -91,8 +91,13 @@ class Service(Generic[U]):
     """Edges to parties outside the suite, for the scorecard and the check of the coupling."""
 
     def handler_table(self, settings: ServiceSettings, http: HttpClient) -> Handlers[U]:
-        """Return the handlers, with the lookups before their transactions."""
+        """Return the handlers, with the lookups before their transactions.
+
+        Raises ValueError if they are not those of the service's flows and events.
+        """
         handlers = self.handlers(settings)
+        if problems := handler_problems(self.name, handlers):
+            raise ValueError("; ".join(problems))
         lookups = self.lookups(settings, http)
         specs = {flow: replace(handlers.on_request[flow], pre_transaction=lookup) for flow, lookup in lookups.items()}
         return replace(handlers, on_request={**handlers.on_request, **specs})

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from prebook.coupling.ports import Publisher
+from prebook.messaging.addresses import ExchangeName, QueueName
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.topology.values import ANY_ROUTING_KEY, Binding, Topology
@@ -29,7 +30,7 @@ class MemoryBroker(Publisher):
         self._arrived: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.published: list[tuple[str, str, WireMessage]] = []
 
-    def bind(self, exchange: str, key: str, queue: str) -> None:
+    def bind(self, exchange: ExchangeName, key: str, queue: QueueName) -> None:
         """Route messages with this routing key to ``queue``, too."""
         self._bindings[exchange].add(Binding(exchange, key, queue))
 

@@ -7,6 +7,7 @@ from typing import Any
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import ALL_FLOWS, ASK_FLEET, EVENT_PARTITIONS, EVENT_TYPES, EventType, Flow
 from prebook.messaging import addresses
+from prebook.messaging.addresses import QueueName
 from prebook.messaging.envelope import MessageKind
 from prebook.topology.archive import ARCHIVE_STREAM, archive_topology
 from prebook.topology.partitions import partitioned_topology
@@ -137,7 +138,7 @@ COUPLING_TOPOLOGIES: Mapping[Coupling, Callable[[Flow[Any, Any]], Topology]] = {
 class Destination:
     """Destination of messages: a queue of the consumer, or a message group of ``partitions`` queues."""
 
-    address: str
+    address: QueueName
     consumer: str
     partitions: int = 0
 
@@ -152,7 +153,7 @@ def _event_destination(subscriber: str) -> Destination:
     return Destination(addresses.event_queue(subscriber), subscriber, EVENT_PARTITIONS.get(subscriber, 0))
 
 
-def _request_destination(flow: Flow[Any, Any], queue_name: Callable[[str, str], str]) -> Destination:
+def _request_destination(flow: Flow[Any, Any], queue_name: Callable[[str, str], QueueName]) -> Destination:
     return Destination(queue_name(flow.provider, flow.name), flow.provider, flow.partitions)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from prebook.flows import EventType
 from prebook.messaging import addresses
+from prebook.messaging.addresses import QueueName
 from prebook.messaging.envelope import MessageKind
 from prebook.patterns.pipe import Pipe, PipeStage
 from prebook.topology.archive import archive_topology
@@ -22,11 +23,12 @@ def pipe_topology(pipe: Pipe, event_type: EventType[Any], account: str) -> Topol
     Archive replays may publish to the queue, so that a parked event can be sent again.
     """
     key = addresses.event_routing_key(event_type.name)
-    event = MessageGrant(pipe.source, event_type.publisher, addresses.EVENTS, key, MessageKind.EVENT, event_type.name)
+    queue = QueueName(pipe.source)
+    event = MessageGrant(queue, event_type.publisher, addresses.EVENTS, key, MessageKind.EVENT, event_type.name)
     base = Topology(
         exchanges=frozenset({Exchange(addresses.EVENTS)}),
-        queues=frozenset({Queue(pipe.source, consumer=account)}),
-        bindings=frozenset({Binding(addresses.EVENTS, key, pipe.source)}),
+        queues=frozenset({Queue(queue, consumer=account)}),
+        bindings=frozenset({Binding(addresses.EVENTS, key, queue)}),
         message_grants=frozenset({event}),
         arrows=frozenset(_arrows(pipe, event_type, key)),
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from prebook.flows import OPERATIONS
 from prebook.messaging import addresses
+from prebook.messaging.addresses import ExchangeName
 from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT
 from prebook.topology.values import (
     Arguments,
@@ -51,7 +52,7 @@ def exact_match(*names: str) -> str:
 
 def _retry_and_parking(queue: Queue, delays_s: Iterable[float]) -> Topology:
     """Let the consumer publish to the delay queues and to parking, with the queue's address as routing key."""
-    exchanges = [addresses.PARKING, *map(addresses.delay_queue, delays_s)]
+    exchanges = [addresses.PARKING, *map(_delay_exchange, delays_s)]
     return Topology(
         exchanges=frozenset({Exchange(addresses.REDELIVER)}),
         bindings=frozenset(
@@ -73,14 +74,18 @@ def _delay_queue(delay_s: float) -> Topology:
         max_length=MAX_QUEUE_LENGTH,
         overflow="reject-publish",
     )
-    return _catch_all_queue(name, Queue(name), limits)
+    return _catch_all_queue(_delay_exchange(delay_s), Queue(name), limits)
+
+
+def _delay_exchange(delay_s: float) -> ExchangeName:
+    return addresses.exchange_before(addresses.delay_queue(delay_s))
 
 
 def _test_messages(delay_s: float) -> Topology:
     """Let operations send test messages through a delay queue to the queue that it consumes. Source: EIP."""
     return Topology(
         bindings=frozenset({Binding(addresses.REDELIVER, addresses.TEST_MESSAGE, PARKING_QUEUE.name)}),
-        grants=frozenset({Grant(OPERATIONS, addresses.delay_queue(delay_s), addresses.TEST_MESSAGE)}),
+        grants=frozenset({Grant(OPERATIONS, _delay_exchange(delay_s), addresses.TEST_MESSAGE)}),
     )
 
 
@@ -106,7 +111,7 @@ def _redelivery_grants(base: Topology) -> Iterator[MessageGrant]:
             yield replace(grant, account=account, exchange=addresses.REDELIVER, routing_key=grant.queue)
 
 
-def _catch_all_queue(exchange: str, queue: Queue, limits: Arguments) -> Topology:
+def _catch_all_queue(exchange: ExchangeName, queue: Queue, limits: Arguments) -> Topology:
     return Topology(
         exchanges=frozenset({Exchange(exchange)}),
         queues=frozenset({queue}),

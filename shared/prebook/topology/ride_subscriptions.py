@@ -17,6 +17,7 @@ from prebook.contracts.ride import VehicleClass
 from prebook.contracts.zone import DISPATCH_ZONE_PATTERN
 from prebook.flows import BOOKING_CONFIRMED
 from prebook.messaging import addresses
+from prebook.messaging.addresses import QueueName
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.headers import DISTANCE_BAND_HEADER, FARE_BAND_HEADER, VEHICLE_CLASS_HEADER, ZONE_HEADER
 from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT
@@ -73,7 +74,7 @@ class RideSubscriptions:
     extraordinary_rides: MessageFilter | None = None
 
     @property
-    def queues(self) -> dict[str, str]:
+    def queues(self) -> dict[str, QueueName]:
         """Queue of each subscriber, by its account."""
         desks = {f"desk_{route.name}": addresses.desk_queue(route.name) for route in self.router.routes}
         if desks:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Self
 
+from prebook.messaging.addresses import ExchangeName, QueueName
 from prebook.messaging.envelope import MessageKind
 
 Arguments = tuple[tuple[str, str | int], ...]
@@ -29,7 +30,7 @@ class Exchange:
     one. A live broker may have some.
     """
 
-    name: str
+    name: ExchangeName
     type: str = "topic"
     durable: bool = True
     arguments: Arguments = ()
@@ -40,15 +41,15 @@ class Exchange:
 class Queue:
     """Queue. ``consumer``: the consuming service, which the broker does not know, so it is not compared."""
 
-    name: str
+    name: QueueName
     arguments: Arguments = QUORUM
     durable: bool = True
     consumer: str = field(default="", compare=False)
-    partitioned_queue: str = field(default="", compare=False)
-    """Message group that the queue is a partition of; empty for a plain queue."""
+    partitioned_queue: QueueName | None = field(default=None, compare=False)
+    """Message group that the queue is a partition of; None for a plain queue."""
 
     @property
-    def address(self) -> str:
+    def address(self) -> QueueName:
         """Name under which messages of the queue are parked, and to which they return."""
         return self.partitioned_queue or self.name
 
@@ -60,9 +61,9 @@ class Binding:
     A headers exchange matches ``arguments`` instead of the routing key.
     """
 
-    exchange: str
+    exchange: ExchangeName
     routing_key: str
-    destination: str
+    destination: ExchangeName | QueueName
     arguments: Arguments = ()
     to_exchange: bool = False
 
@@ -87,7 +88,7 @@ class Grant:
     """Permission of ``account`` to publish to ``exchange`` with this routing key, or any if it is ANY_ROUTING_KEY."""
 
     account: str
-    exchange: str
+    exchange: ExchangeName
     routing_key: str
 
 
@@ -99,10 +100,10 @@ class MessageGrant:
     nor flow; the consumer checks this one.
     """
 
-    queue: str
+    queue: QueueName
     """Address of the queue or of its message group."""
     account: str
-    exchange: str
+    exchange: ExchangeName
     routing_key: str
     kind: MessageKind
     flow: str
@@ -114,7 +115,7 @@ class ReadGrant:
     """Permission of ``account`` to consume a queue that belongs to no service: the archive or a subscriber's."""
 
     account: str
-    queue: str
+    queue: QueueName
 
 
 class Leg(StrEnum):
@@ -167,6 +168,6 @@ class Topology:
         """Return one queue per consumed address: the partitions of a message group count as one queue."""
         return tuple({queue.address: queue for queue in reversed(self.consumed_queues())}.values())[::-1]
 
-    def partition_count(self, partitioned_queue: str) -> int:
+    def partition_count(self, partitioned_queue: str | None) -> int:
         """Return the number of partitions of a message group; 0 if there is no such group."""
         return sum(bool(partitioned_queue) and queue.partitioned_queue == partitioned_queue for queue in self.queues)

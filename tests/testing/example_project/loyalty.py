@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from prebook.contracts.message import Message, Unavailable
-from prebook.flows import Flow
+from prebook.flows import Flow, ServiceName
 from prebook.messaging.codec import register
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.postgres.unit_of_work import SqlUnitOfWork
@@ -25,7 +25,7 @@ class PointsAwarded(Message, frozen=True, kw_only=True):
 
 
 AWARD_POINTS: Flow[AwardPoints, PointsAwarded] = Flow(
-    "award_points", "checkout", "loyalty", AwardPoints, (PointsAwarded,)
+    "award_points", ServiceName("checkout"), ServiceName("loyalty"), AwardPoints, (PointsAwarded,)
 )
 register(AWARD_POINTS)
 
@@ -79,12 +79,12 @@ async def write_receipt(
 
 # ``unit_of_work`` makes a service's stores on PostgreSQL: here subclasses of SqlUnitOfWork would implement them.
 LOYALTY: Service[Any] = Service(
-    name="loyalty",
+    name=AWARD_POINTS.provider,
     handlers=lambda _: Handlers(on_request={AWARD_POINTS: HandlerSpec(award_points)}),
     unit_of_work=SqlUnitOfWork,
 )
 CHECKOUT: Service[Any] = Service(
-    name="checkout",
+    name=AWARD_POINTS.caller,
     handlers=lambda _: Handlers(
         on_command={FinishRide: HandlerSpec(finish_ride)}, on_reply={AWARD_POINTS: HandlerSpec(write_receipt)}
     ),

@@ -5,9 +5,10 @@ import os
 
 from sqlalchemy import text
 
+from prebook.contracts.events import BookingEnded
 from prebook.contracts.pricing import FareQuoted, QuoteFare
 from prebook.contracts.ride import Money
-from prebook.flows import QUOTE_FARE
+from prebook.flows import BOOKING_ENDED, PRICING, QUOTE_FARE
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 from prebook.runtime.serve import main
@@ -41,11 +42,17 @@ async def delay_request(_: HandlerContext, ride: QuoteFare) -> QuoteFare:
     return ride
 
 
+async def ignore_event(_: HandlerContext, __: BookingEnded, ___: StubServiceWork) -> HandlerResult:
+    """Handle the end of a booking without an effect; no benchmark ends one."""
+    return HandlerResult()
+
+
 HANDLER_DELAY_S = float(os.environ.get(DELAY_VARIABLE, "0"))
 QUOTE_FARE_SPEC = HandlerSpec(quote_fare, pre_transaction=delay_request if HANDLER_DELAY_S else None)
-SERVICE = Service(
-    name="pricing", handlers=lambda _: Handlers(on_request={QUOTE_FARE: QUOTE_FARE_SPEC}), unit_of_work=StubServiceWork
+HANDLERS: Handlers[StubServiceWork] = Handlers(
+    on_request={QUOTE_FARE: QUOTE_FARE_SPEC}, on_event={BOOKING_ENDED: HandlerSpec(ignore_event)}
 )
+SERVICE = Service(name=PRICING, handlers=lambda _: HANDLERS, unit_of_work=StubServiceWork)
 
 if __name__ == "__main__":
     main(SERVICE)

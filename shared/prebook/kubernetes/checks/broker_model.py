@@ -8,7 +8,7 @@ from prebook.kubernetes.checks.manifests import Manifests, read_mapping, read_nu
 from prebook.kubernetes.checks.provided import user_of
 from prebook.kubernetes.documents import Document, identity
 from prebook.kubernetes.generation.topology import QUEUE_TYPE
-from prebook.messaging.addresses import VHOST, broker_user
+from prebook.messaging.addresses import VHOST, ExchangeName, QueueName, broker_user
 from prebook.topology.access import Permission, TopicPermission, broker_accounts
 from prebook.topology.check import LiveBroker, arguments_from_json, differences
 from prebook.topology.values import Arguments, Binding, Exchange, Policy, Queue, Topology
@@ -88,20 +88,20 @@ def _declared_broker(manifests: Manifests) -> LiveBroker:
 
 def _exchange(spec: Mapping[str, Any]) -> Exchange:
     exchange_type = read_text(spec, "type") or "direct"
-    return Exchange(read_text(spec, "name"), exchange_type, spec.get("durable") is True, _arguments(spec))
+    return Exchange(ExchangeName(read_text(spec, "name")), exchange_type, spec.get("durable") is True, _arguments(spec))
 
 
 def _queue(spec: Mapping[str, Any]) -> Queue:
     queue_type = {QUEUE_TYPE: read_text(spec, "type")} if read_text(spec, "type") else {}
     arguments = _arguments({"arguments": {**read_mapping(spec, "arguments"), **queue_type}})
-    return Queue(read_text(spec, "name"), arguments, spec.get("durable") is True)
+    return Queue(QueueName(read_text(spec, "name")), arguments, spec.get("durable") is True)
 
 
 def _binding(spec: Mapping[str, Any]) -> Binding:
     return Binding(
-        read_text(spec, "source"),
+        ExchangeName(read_text(spec, "source")),
         read_text(spec, "routingKey"),
-        read_text(spec, "destination"),
+        QueueName(read_text(spec, "destination")),
         _arguments(spec),
         read_text(spec, "destinationType") == "exchange",
     )

@@ -27,7 +27,7 @@ from prebook.topology.model import suite_topology
 from prebook.topology.sender_check import sender_check
 
 (SERVICE,) = OFFER_SETTLED.subscribers
-QUEUES = {addresses.event_queue(SERVICE): 1}
+QUEUES: Mapping[str, int] = {addresses.event_queue(SERVICE): 1}
 """Prefetch of 1: messages are handled in delivery order, redelivered ones included, so the sentinel comes last."""
 INSERT_EFFECT = text("INSERT INTO effect (operation) VALUES (:operation)")
 

@@ -11,6 +11,7 @@ import msgspec
 from prebook.flows import OFFER_SETTLED
 from prebook.lab.experiments.drawing import message_path
 from prebook.messaging import addresses
+from prebook.messaging.addresses import QueueName
 from prebook.patterns.message_groups import partition_of
 from prebook.topology.consumed_queues import ConsumedQueue
 from prebook.topology.partitions import partitioned_topology
@@ -47,7 +48,7 @@ class OrderingStrategy(StrEnum):
 
     def topology(self, consumer: str) -> Topology:
         """Return queues and bindings in addition to the suite's; the redelivery exchange routes to them by name."""
-        address = self.inbound.address
+        address = QueueName(self.inbound.address)
         partitions = self.inbound.partitions
         queue = Topology(queues=frozenset({Queue(address, consumer=consumer)}))
         path = message_path(

@@ -16,6 +16,7 @@ from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, PatternSite, message_names
 from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS, QUICK, PatternSize
 from prebook.messaging import addresses
+from prebook.messaging.addresses import ExchangeName
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.headers import CONVERSATION_ID_HEADER, VEHICLE_CLASS_HEADER, ZONE_HEADER
 from prebook.patterns.content_based_router import ContentBasedRouter, Route
@@ -43,8 +44,8 @@ ALL_OF_THE_ZONE = Route("large", {ZONE_HEADER: SOUTH_WEST.criteria[ZONE_HEADER]}
 UNROUTABLE = "unroutable"
 SERVICES = dict(zip((SOUTH_WEST.name, LARGE.name, UNROUTABLE), RECEIVER_SERVICES, strict=True))
 """Service that receives the messages of each route, and the unroutable ones."""
-OVERLAPPING = "lab.router"
-OVERLAPPING_INLET = Inlet("lab.router.events", CONFIRMED_RIDES.routing_key)
+OVERLAPPING = ExchangeName("lab.router")
+OVERLAPPING_INLET = Inlet(ExchangeName("lab.router.events"), CONFIRMED_RIDES.routing_key)
 ARRANGEMENTS = {
     RIGHT: (addresses.DISPATCH, CONFIRMED_RIDES, (SOUTH_WEST, LARGE)),
     WRONG: (OVERLAPPING, OVERLAPPING_INLET, (SOUTH_WEST, ALL_OF_THE_ZONE)),

@@ -22,6 +22,7 @@ from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.worker import ReadinessFile, WorkerContext
 from prebook.messaging import addresses
+from prebook.messaging.addresses import QueueName
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import decode, encode
 from prebook.messaging.envelope import Envelope, MessageKind, message_id, request_id_of
@@ -32,11 +33,11 @@ TIMEOUT_S = 300.0
 PREFETCH = 16
 MAX_WORK_MS = 20.0
 """Longest time that a reply takes; it varies, so that replies overtake each other."""
-SHARED_QUEUE = "lab.replies.shared"
+SHARED_QUEUE = QueueName("lab.replies.shared")
 """Queue of all replies without a return address."""
 PLAN = dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY)
 PLACE = Place(lat=52.5, lon=13.4)
-REQUESTERS = {QUOTE_FARE.caller: QUOTE_FARE.name, ASK_FLEET.caller: ASK_FLEET.name}
+REQUESTERS: Mapping[str, str] = {QUOTE_FARE.caller: QUOTE_FARE.name, ASK_FLEET.caller: ASK_FLEET.name}
 """Requesting service -> flow of its requests."""
 
 

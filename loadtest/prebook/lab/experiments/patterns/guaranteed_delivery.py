@@ -25,6 +25,7 @@ from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, message, me
 from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS, PatternSize
 from prebook.lab.experiments.testbed import ExperimentTestbed
 from prebook.messaging import addresses
+from prebook.messaging.addresses import QueueName
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.headers import CONVERSATION_ID_HEADER
@@ -35,7 +36,7 @@ from prebook.topology.values import Queue, Topology
 SERVICE = RECEIVER_SERVICES[0]
 QUEUE = addresses.event_queue(SERVICE)
 """A queue of the suite, because a new one would not survive: see REGISTRATION_S."""
-TRANSIENT_QUEUE = Queue("lab.guaranteed.transient", arguments=())
+TRANSIENT_QUEUE = Queue(QueueName("lab.guaranteed.transient"), arguments=())
 RIGHT = "persistent and confirmed"
 WRONG = "transient, without a confirm"
 DELIVERED = "messages sent and not received = 0"

@@ -19,6 +19,8 @@ from prebook.lab.experiments.patterns.filtering_receiver import (
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, PatternSite, message_names
 from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS, PatternSize
+from prebook.messaging import addresses
+from prebook.messaging.addresses import ExchangeName, QueueName
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.headers import CONVERSATION_ID_HEADER, DISTANCE_BAND_HEADER, FARE_BAND_HEADER
 from prebook.messaging.routing_headers import DISTANCE_BOUNDS_M, FARE_BOUNDS_CENTS
@@ -32,11 +34,14 @@ SERVICE = RECEIVER_SERVICES[0]
 SUBSCRIBER = "subscriber"
 RIGHT = "filtered at the broker"
 WRONG = "filtered in the consumer"
-FILTER = "lab.filter"
-REJECTED = "lab.filter.rejected"
+FILTER = QueueName("lab.filter")
+REJECTED = QueueName("lab.filter.rejected")
 """Queue of the messages that the broker's filter does not pass, to count them. In the suite they are dropped."""
-UNFILTERED = "lab.filter.all"
-INLETS = {RIGHT: Inlet("lab.filter.events", CONFIRMED_RIDES.routing_key), WRONG: Inlet(UNFILTERED, "#")}
+UNFILTERED = QueueName("lab.filter.all")
+INLETS = {
+    RIGHT: Inlet(ExchangeName("lab.filter.events"), CONFIRMED_RIDES.routing_key),
+    WRONG: Inlet(addresses.exchange_before(UNFILTERED), "#"),
+}
 QUEUES = {RIGHT: FILTER, WRONG: UNFILTERED}
 CONSERVED = "messages passed + dropped = messages sent"
 MATCHING = "messages on the wrong side of the filter = 0"
@@ -165,14 +170,14 @@ def _topology() -> Topology:
         )
     )
     rejected = Topology(
-        exchanges=frozenset({Exchange(REJECTED, internal=True)}),
+        exchanges=frozenset({Exchange(addresses.exchange_before(REJECTED), internal=True)}),
         queues=frozenset({Queue(REJECTED)}),
-        bindings=frozenset({Binding(REJECTED, "#", REJECTED)}),
+        bindings=frozenset({Binding(addresses.exchange_before(REJECTED), "#", REJECTED)}),
     )
     unfiltered = Topology(
-        exchanges=frozenset({Exchange(UNFILTERED)}),
+        exchanges=frozenset({Exchange(addresses.exchange_before(UNFILTERED))}),
         queues=frozenset({Queue(UNFILTERED)}),
-        bindings=frozenset({Binding(UNFILTERED, "#", UNFILTERED)}),
+        bindings=frozenset({Binding(addresses.exchange_before(UNFILTERED), "#", UNFILTERED)}),
     )
     paths = (
         message_path(arrangement, BOOKING_CONFIRMED.publisher, INLETS[arrangement].exchange, queue, SERVICE)

@@ -31,6 +31,7 @@ from prebook.lab.experiments.patterns.queues import direct_queue
 from prebook.lab.experiments.patterns.site import PatternSite, message, message_names
 from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS, PatternSize
 from prebook.messaging import addresses
+from prebook.messaging.addresses import QueueName
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
@@ -45,7 +46,7 @@ from prebook.replay.redelivery import marked_as_replay
 from prebook.topology.values import Queue, Topology
 
 QUEUE = "lab.history"
-TAP = Queue("lab.history.tap")
+TAP = Queue(QueueName("lab.history.tap"))
 LOOP_QUEUE = "lab.history.loop"
 RIGHT = "each publication adds its hop, and the list is bounded"
 WRONG = "a list without a bound"

@@ -11,6 +11,7 @@ import msgspec
 from prebook.flows import OFFER_SETTLED
 from prebook.lab.experiments.drawing import message_path
 from prebook.messaging import addresses
+from prebook.messaging.addresses import QueueName
 from prebook.messaging.recoverability.dead_letter import DELIVERY_LIMIT
 from prebook.topology.model import union
 from prebook.topology.retry_and_dead_letter import with_retry_and_parking
@@ -166,9 +167,9 @@ def median_confidence(rounds: int) -> float:
     return 1.0 - 2.0 ** (1 - rounds)
 
 
-def queue_of(side: str) -> str:
+def queue_of(side: str) -> QueueName:
     """Return the name of a side's queue."""
-    return f"lab.poison.{side}"
+    return QueueName(f"lab.poison.{side}")
 
 
 def queue_topology(consumer: str) -> Topology:
