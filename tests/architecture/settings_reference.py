@@ -22,6 +22,7 @@ from prebook.cli.suite_access import (
     DatabaseSettings,
     OperationsSettings,
 )
+from prebook.cli.url import PageSettings
 from prebook.messaging.policy import FlowPolicy
 from prebook.runtime.settings import ServiceSettings
 from prebook.topology.ride_subscriptions import Desk, ExtraordinaryRides
@@ -178,6 +179,7 @@ LAB_VARIABLES = (
 COMPOSE_VARIABLES = (
     Variable("PREBOOK_PORT", "8080", "port of booking on 127.0.0.1", "docker-compose.yml"),
     Variable("PREBOOK_OPERATIONS_PORT", "8082", "port of operations on 127.0.0.1", "docker-compose.yml"),
+    Variable("PREBOOK_PAGE_PORT", "8083", "port of the control room on 127.0.0.1", "docker-compose.yml"),
     Variable("PREBOOK_MANAGEMENT_PORT", "15672", "port of the management API on 127.0.0.1", "docker-compose.yml"),
     Variable(
         "PREBOOK_FAULT_PROXIES",
@@ -228,6 +230,7 @@ def render_page() -> str:
             *_struct_section("A service", ServiceSettings, "shared/prebook/runtime/settings.py"),
             *_struct_section("`prebook serve`", ServeSettings, "shared/prebook/cli/serve.py"),
             *_struct_section("`prebook console`", ConsoleSettings, "shared/prebook/cli/console.py"),
+            *_struct_section("`prebook url` in a container", PageSettings, "shared/prebook/cli/url.py"),
             *_struct_section("`prebook setup`", SetupSettings, "shared/prebook/cli/setup.py"),
             *_struct_section(
                 "Commands that reach the broker's management API or the database",

@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
-PORTS = ("PREBOOK_PORT", "PREBOOK_OPERATIONS_PORT", "PREBOOK_MANAGEMENT_PORT")
+PORTS = ("PREBOOK_PORT", "PREBOOK_OPERATIONS_PORT", "PREBOOK_MANAGEMENT_PORT", "PREBOOK_PAGE_PORT")
 TIMEOUT_S = 600.0
 
 
@@ -26,6 +26,10 @@ class ComposeProject:
     @property
     def booking_url(self) -> str:
         return f"http://127.0.0.1:{self.env['PREBOOK_PORT']}"
+
+    @property
+    def page_url(self) -> str:
+        return f"http://127.0.0.1:{self.env['PREBOOK_PAGE_PORT']}"
 
     def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run `docker compose` with ``arguments``; stdout of the result has both output streams."""

@@ -1,7 +1,9 @@
 """`docker compose up` and the suite that it leaves running. The tests depend on their order: the last one stops it."""
 
+import asyncio
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -54,6 +56,8 @@ SERVER_FAULTS = (
     "connections_cut",
     "poison",
 )
+SOURCES = ("metrics", "queues", "ledger", "dead letters")
+"""Sources of the control room's figures."""
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -120,7 +124,12 @@ def test_no_internal_listener_and_no_control_api_is_published(up: ComposeRun) ->
         for port, bindings in container["NetworkSettings"]["Ports"].items()
         if bindings
     }
-    assert published == {("booking", "8000/tcp"), ("operations", "8000/tcp"), ("rabbitmq", "15672/tcp")}
+    assert published == {
+        ("booking", "8000/tcp"),
+        ("operations", "8000/tcp"),
+        ("rabbitmq", "15672/tcp"),
+        ("lab", "9001/tcp"),
+    }
 
 
 async def test_each_listener_serves_its_own_endpoints_only(up: ComposeRun) -> None:
@@ -154,6 +163,24 @@ def test_the_ledger_in_the_console_counts_the_rides_of_the_campaign(up: ComposeR
     ledger = json.loads(up.project.run_in("lab", "prebook", "ledger", "--json").stdout)
     assert ledger["bookings"] > 100
     assert ledger["duplicated"] == 0
+
+
+async def test_the_control_room_shows_and_breaks_the_suite(up: ComposeRun) -> None:
+    """The campaign printed a URL of it; `prebook url` prints another one, from either container."""
+    assert f"control room, in one browser: {up.project.page_url}/?token=" in up.output
+    url = up.project.run_checked("exec", "-T", "lab", "prebook", "url").strip()
+    origin = {"origin": up.project.page_url}
+    async with httpx.AsyncClient(base_url=up.project.page_url, headers=origin, timeout=60, trust_env=False) as browser:
+        assert (await browser.get("/")).status_code == 401
+        assert (await browser.get(url, follow_redirects=True)).status_code == 200
+        sections = await _follow(browser, lambda sections: len(sections.get("sources", {})) == len(SOURCES))
+        assert sections["sources"] == dict.fromkeys(SOURCES, "")
+        assert sections["ledger"]
+        assert (await browser.post("/v1/faults/kill_pricing/arm", json={})).is_success
+        assert (await browser.post("/v1/faults/kill_pricing/injections", json={"duration_s": 1})).is_success
+        sections = await _follow(browser, lambda sections: [run for run in _runs(sections) if run["ended_at"]])
+    (run,) = _runs(sections)
+    assert (run["name"], run["state"]) == ("kill_pricing", "undone"), run
 
 
 @pytest.mark.parametrize("fault", SERVER_FAULTS)
@@ -191,6 +218,22 @@ def test_a_second_start_returns_the_exit_status_of_a_failed_campaign(up: Compose
     assert second.returncode == 2, second.stdout
     assert "nonsense" in second.stdout
     assert [each["Name"] for each in up.project.inspect_all() if each["State"]["Running"]] == []
+
+
+async def _follow(browser: httpx.AsyncClient, is_enough: Callable[[Mapping[str, Any]], object]) -> Mapping[str, Any]:
+    """Follow the stream of the control room until its sections are enough, and return them."""
+    sections: dict[str, Any] = {}
+    async with asyncio.timeout(RECOVERY_TIMEOUT_S), browser.stream("GET", "/v1/live") as response:
+        async for line in response.aiter_lines():
+            if line.startswith("data: "):
+                sections |= json.loads(line.removeprefix("data: "))
+            if is_enough(sections):
+                return sections
+    raise AssertionError(f"the stream ended: {sections}")
+
+
+def _runs(sections: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(sections.get("faults", {}).values())
 
 
 def _process(project: ComposeProject, service: str) -> Any:

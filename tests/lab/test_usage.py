@@ -14,6 +14,7 @@ from prebook.cli.main import main as prebook
 from prebook.devstack import temporary_suite
 from prebook.devstack.parameters import FiniteRange
 from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.temporary_suite import LabRun
 from prebook.lab.burst.command import measure
 from prebook.lab.cli import main as lab
 
@@ -72,8 +73,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the runs for which a suite would have been started."""
     runs: list[str] = []
 
-    def record_run(name: str, *_: object, **__: object) -> int:
-        runs.append(name)
+    def record_run(run: LabRun, *_: object) -> int:
+        runs.append(run.description)
         return 1
 
     monkeypatch.setattr(temporary_suite, "run_lab", record_run)
@@ -123,8 +124,8 @@ def passed_arguments(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[
     """Return the arguments of the program that would have run, and the options of its suite."""
     calls: list[tuple[list[str], SuiteOptions]] = []
 
-    def run_lab(_: str, passed: list[str], suite: SuiteOptions, **__: object) -> int:
-        calls.append((passed, suite))
+    def run_lab(run: LabRun, suite: SuiteOptions, *_: object) -> int:
+        calls.append((list(run.arguments), suite))
         return 1
 
     monkeypatch.setattr(temporary_suite, "run_lab", run_lab)

@@ -32,6 +32,15 @@ ManagementUser = Annotated[str, msgspec.Meta(description="an administrator of th
 ManagementPassword = Annotated[str, msgspec.Meta(description="the administrator's password")]
 
 
+ConsoleControlToken = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=16,
+        description="random bearer token of the clients of the console's control API and control room",
+    ),
+]
+
+
 class AdministratorSettings(msgspec.Struct, frozen=True):
     """Access to database and broker as their administrator. Each field is a variable PREBOOK_<NAME>."""
 

@@ -5,19 +5,15 @@ import contextlib
 import msgspec
 import rich_click as click
 
-from prebook.control_room.app import PageAddress
-from prebook.control_room.dead_letters import OperatorAccess
-from prebook.control_room.runner import SuiteAccess, open_control_room
+from prebook.control_room.local_suite import open_local_control_room
 from prebook.devstack import command_line
 from prebook.devstack.command_line import Interrupted, examples, log_to_stderr
 from prebook.devstack.parameters import broker_nodes_option, json_option, seed_option
-from prebook.devstack.ports import LOOPBACK, claim_ports
+from prebook.devstack.ports import claim_ports
 from prebook.devstack.service_environment import SuiteOptions, count_ports
 from prebook.devstack.suite import launch
-from prebook.devstack.suite_state import SuiteState, read_suite_state
-from prebook.devstack.supervisor.control_api import token_digest
+from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.terminal import echo
-from prebook.flows import CONSOLE, OPERATIONS
 from prebook.runtime import paths
 
 DEFAULT_PORT_BASE = 8080
@@ -107,30 +103,16 @@ def up(
 
 
 async def _run_until_interrupted(options: SuiteOptions, *, as_json: bool) -> None:
-    page = PageAddress(options.page_url, options.page_port)
+    home = paths.home_dir()
     async with (
-        launch(paths.home_dir(), options, log_to_stderr) as suite,
-        open_control_room(page, LOOPBACK, _access(options, suite.state)) as sessions,
+        launch(home, options, log_to_stderr) as suite,
+        open_local_control_room(home, options, suite.state) as page_url,
     ):
         if as_json:
             echo(msgspec.json.encode(_without_secrets(suite.state)))
         else:
-            echo(_summary(suite.state, page.with_token(sessions.issue_token())))
+            echo(_summary(suite.state, page_url))
         raise await suite.wait_until_broken()
-
-
-def _access(options: SuiteOptions, state: SuiteState) -> SuiteAccess:
-    """Return how the control room reaches the suite. Secrets are read again for each use, as they are rotated."""
-    return SuiteAccess(
-        process_urls=options.process_urls,
-        booking_url=state.urls["booking"],
-        operations=OperatorAccess(state.urls[OPERATIONS], lambda: read_suite_state(paths.home_dir()).operator_token),
-        console_secrets=lambda: read_suite_state(paths.home_dir()).signing_secrets[CONSOLE],
-        management_url=state.management_url,
-        management_user=state.management_user,
-        management_password=state.management_password,
-        control_token_sha256=token_digest(options.control_token),
-    )
 
 
 def _without_secrets(state: SuiteState) -> dict[str, object]:

@@ -42,7 +42,7 @@ class PageUrl(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class PageAddress:
-    """Base URL of the page as browsers reach it, and the port that names its cookie."""
+    """Base URL of the page as browsers reach it, and its port there, which names the cookie."""
 
     base_url: str
     port: int

@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -90,26 +90,28 @@ class CommandResult:
 RunCommand = Callable[[Sequence[str]], Awaitable[CommandResult]]
 
 
-async def run_prebook(arguments: Sequence[str]) -> CommandResult:
-    """Run `prebook ARGUMENTS` to its end."""
-    process = await asyncio.create_subprocess_exec(
-        *PREBOOK, *arguments, env=dict(os.environ), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-    )
-    try:
-        stdout, stderr = await process.communicate()
-    except asyncio.CancelledError:
-        process.terminate()  # the command undoes its fault
-        await process.wait()
-        raise
-    return CommandResult(process.returncode or 0, stdout, stderr)
+def commands_with(environment: Mapping[str, str]) -> RunCommand:
+    """Return a function that runs `prebook ARGUMENTS` to its end, with additional variables."""
+
+    async def run_prebook(arguments: Sequence[str]) -> CommandResult:
+        process = await asyncio.create_subprocess_exec(
+            *PREBOOK, *arguments, env={**os.environ, **environment}, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        )
+        try:
+            stdout, stderr = await process.communicate()
+        except asyncio.CancelledError:
+            process.terminate()  # the command undoes its fault
+            await process.wait()
+            raise
+        return CommandResult(process.returncode or 0, stdout, stderr)
+
+    return run_prebook
 
 
 class FaultDesk:
     """Arms and injects faults, one at a time, and publishes their runs."""
 
-    def __init__(
-        self, feed: Feed, run_command: RunCommand = run_prebook, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, feed: Feed, run_command: RunCommand, clock: Callable[[], float] = time.monotonic) -> None:
         self._feed = feed
         self._run_command = run_command
         self._clock = clock

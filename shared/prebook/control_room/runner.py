@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prebook.control_room.app import PageAddress, create_control_room
 from prebook.control_room.dead_letters import DeadLettersSource, OperatorAccess, dead_letter_routes
 from prebook.control_room.fault_routes import fault_routes
-from prebook.control_room.faults import FaultDesk
+from prebook.control_room.faults import FaultDesk, commands_with
 from prebook.control_room.feed import Feed
 from prebook.control_room.observer import Observer, Source
 from prebook.control_room.routes import api_routes
@@ -35,11 +35,17 @@ class SuiteAccess:
     management_password: str
     control_token_sha256: str
     """Digest of the token by which commands use the control room."""
+    environment: Mapping[str, str]
+    """Variables by which commands of the console find the suite, in addition to the process's own."""
 
 
 @asynccontextmanager
-async def open_control_room(address: PageAddress, host: str, suite: SuiteAccess) -> AsyncIterator[Sessions]:
-    """Serve the control room while the block runs; yield its sessions. Raises UserError if the port is taken."""
+async def open_control_room(address: PageAddress, suite: SuiteAccess, host: str, port: int) -> AsyncIterator[Sessions]:
+    """Serve the control room while the block runs; yield its sessions.
+
+    ``host`` and ``port`` are where it listens; ``address`` differs from them where a container publishes the port.
+    Raises UserError if the port is taken.
+    """
     sessions = Sessions()
     feed = Feed()
     management = ManagementClient(suite.management_url, suite.management_user, suite.management_password)
@@ -51,7 +57,7 @@ async def open_control_room(address: PageAddress, host: str, suite: SuiteAccess)
             DeadLettersSource(client, suite.operations),
         ]
         observing = asyncio.create_task(Observer(feed, sources).run())
-        desk = FaultDesk(feed)
+        desk = FaultDesk(feed, commands_with(suite.environment))
         routes = [
             *api_routes(feed, client, suite.booking_url),
             *dead_letter_routes(client, suite.operations),
@@ -59,7 +65,7 @@ async def open_control_room(address: PageAddress, host: str, suite: SuiteAccess)
         ]
         app = create_control_room(address, sessions, suite.control_token_sha256, routes)
         try:
-            async with serve_page(app, host, address.port):
+            async with serve_page(app, host, port):
                 try:
                     yield sessions
                 finally:

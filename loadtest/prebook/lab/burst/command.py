@@ -26,7 +26,7 @@ from prebook.devstack.parameters import (
     seed_option,
 )
 from prebook.devstack.service_environment import SuiteOptions
-from prebook.devstack.temporary_suite import allocate_suite_ports
+from prebook.devstack.temporary_suite import LabRun, allocate_suite_ports
 from prebook.devstack.terminal import PlainConsole
 from prebook.lab.burst import terminal
 from prebook.lab.burst.judge import build_report
@@ -121,7 +121,8 @@ def burst(
             ports=allocate_suite_ports(), seed=seed, log_level="error", settings={"PREBOOK_BACK_PRESSURE": side}
         )
         arguments = ["burst", "measure", "--side", side, "--output-dir", str(report_dir), *load_arguments]
-        status = temporary_suite.run_lab(f"a burst with back pressure {side}", arguments, suite, with_database=True)
+        run = LabRun(f"a burst with back pressure {side}", arguments, with_database=True)
+        status = temporary_suite.run_lab(run, suite)
         if status:
             sys.exit(status)
     sys.exit(judge_measurements(report_dir, as_json=as_json))

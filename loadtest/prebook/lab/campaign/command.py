@@ -10,6 +10,7 @@ import msgspec
 import rich_click as click
 import uvloop
 
+from prebook.control_room.local_suite import open_local_control_room
 from prebook.devstack import temporary_suite
 from prebook.devstack.command_line import examples, run_interruptible
 from prebook.devstack.lab_process import find_lab_environment
@@ -23,7 +24,7 @@ from prebook.devstack.parameters import (
     seed_option,
 )
 from prebook.devstack.service_environment import SuiteOptions
-from prebook.devstack.temporary_suite import allocate_suite_ports
+from prebook.devstack.temporary_suite import LabRun, allocate_suite_ports
 from prebook.devstack.terminal import PlainConsole
 from prebook.lab.campaign import terminal
 from prebook.lab.campaign.campaign_report import campaign_report
@@ -198,7 +199,8 @@ def demo(ctx: click.RichContext, /, **values: Any) -> None:
     """
     options, _ = campaign_settings(**values)
     suite = SuiteOptions(ports=allocate_suite_ports(), seed=options.seed, log_level="warning")
-    sys.exit(temporary_suite.run_lab("running the campaign", ["campaign", *arguments_of(ctx)], suite))
+    run = LabRun("running the campaign", ["campaign", *arguments_of(ctx)])
+    sys.exit(temporary_suite.run_lab(run, suite, open_local_control_room))
 
 
 @click.command(epilog=CAMPAIGN_EXAMPLES)

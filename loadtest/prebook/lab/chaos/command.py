@@ -22,7 +22,7 @@ from prebook.devstack.parameters import (
 )
 from prebook.devstack.ports import LOOPBACK, allocate_ports
 from prebook.devstack.service_environment import SuiteOptions, rider_callback_settings
-from prebook.devstack.temporary_suite import allocate_suite_ports
+from prebook.devstack.temporary_suite import LabRun, allocate_suite_ports
 from prebook.devstack.terminal import PlainConsole
 from prebook.lab.chaos import terminal
 from prebook.lab.chaos.arrivals import default_rate_per_s
@@ -86,7 +86,7 @@ def chaos(ctx: click.RichContext, /, *, seed: int, broker_nodes: str, **_: Any) 
         broker_nodes=int(broker_nodes),
     )
     arguments = ["chaos", *arguments_of(ctx, without=("broker_nodes",))]
-    sys.exit(temporary_suite.run_lab("breaking the suite", arguments, suite, with_database=True))
+    sys.exit(temporary_suite.run_lab(LabRun("breaking the suite", arguments, with_database=True), suite))
 
 
 @click.command("chaos")
