@@ -124,7 +124,8 @@ def test_a_rejection_without_offers_may_follow_from_calls_that_failed_or_were_in
     run = with_late_end("sync_api", BookingState.REJECTED, "no driver: no fleet has a driver")
     assert not found(run, fault("pause_fleets", 38.0, 4.0))
     assert not found(run, fault("kill_matching", 5.0))
-    assert found(run, fault("pause_fleets", 5.0))
+    (violation,) = found(run, fault("pause_fleets", 5.0))
+    assert "(no driver: no fleet has a driver) with sync_api, and no injected fault" in violation
     assert found(run, fault("kill_booking", 5.0))
 
 

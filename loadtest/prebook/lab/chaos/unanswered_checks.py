@@ -11,6 +11,7 @@ from functools import cached_property
 
 import msgspec
 
+from prebook.contracts.plan import plan_label
 from prebook.contracts.ride import BookingState
 from prebook.flows import QUOTE_FARE
 from prebook.lab.chaos.evidence import Evidence
@@ -41,6 +42,8 @@ class RideEnd:
     booking_id: str
     state: BookingState
     reason: str
+    plan: str
+    """Couplings of the ride; only a synchronous call fails at once."""
     explained: bool
 
 
@@ -106,14 +109,16 @@ class Unanswered:
             flows = unanswered_flows(account, all_declined=row.booking_id in declined)
             if flows is not None:
                 explained = self.explainer.explains_ride(account, flows)
-                yield RideEnd(row.booking_id, row.state, row.reason or "no reason", explained)
+                yield RideEnd(
+                    row.booking_id, row.state, row.reason or "no reason", plan_label(row.couplings), explained
+                )
 
 
 def check_ends(evidence: Evidence) -> Iterator[Violation]:
     """Every ride that ended without an answer met a fault that can have caused it."""
     for end in Unanswered(evidence).ends:
         if not end.explained:
-            detail = f"{end.state} ({end.reason}), and no injected fault can have caused it"
+            detail = f"{end.state} ({end.reason}) with {end.plan}, and no injected fault can have caused it"
             yield Violation(ViolationKind.UNEXPLAINED, end.booking_id, detail)
 
 
