@@ -28,8 +28,10 @@ from prebook.text_file import read_text
 from prebook.topology.access import OBSERVER_TOPOLOGY
 from prebook.topology.asyncapi import asyncapi_document
 from prebook.topology.check import Difference, LiveBroker, differences
-from prebook.topology.diagrams import mermaid_diagram, svg_diagram
+from prebook.topology.diagrams import mermaid_diagram
 from prebook.topology.model import plan_topology, suite_topology, union
+from prebook.topology.pictures import flow_picture, resource_picture
+from prebook.topology.resource_view import resource_mermaid
 from prebook.topology.ride_subscriptions import RideSubscriptions, read_ride_subscriptions
 from prebook.topology.values import Topology
 
@@ -38,7 +40,6 @@ EXIT_IN_SYNC = 0
 EXIT_DRIFTED = 1
 EXIT_NOT_COMPARED = 2
 """Exit status of `prebook topology diff` if the broker cannot be read, as diff(1) has one for trouble."""
-SUBTITLE = "Who sends what to whom, and who decides when it moves."
 
 policies_option = click.option(
     "--policies",
@@ -59,7 +60,19 @@ def topology() -> None:
     """Draw, declare, compare and document what the broker holds, from one typed model."""
 
 
-@topology.command(epilog=examples("prebook topology draw --coupling one_way --output one_way.svg"))
+@topology.command(
+    epilog=examples(
+        "prebook topology draw --coupling one_way --output one_way.svg",
+        "prebook topology draw --view resources --output resources.svg",
+    )
+)
+@click.option(
+    "--view",
+    type=click.Choice(["flow", "resources"]),
+    default="flow",
+    show_default=True,
+    help="Draw who sends what to whom, or what the broker contains.",
+)
 @click.option(
     "--format",
     "drawing_format",
@@ -81,6 +94,7 @@ def topology() -> None:
 @json_option()
 def draw(
     *,
+    view: str,
     drawing_format: str,
     coupling: str | None,
     flow_names: tuple[str, ...],
@@ -88,16 +102,22 @@ def draw(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Draw data flow (direction of the arrows) and control flow (solid: pushed, dashed: pulled)."""
+    """Draw data flow (direction of the arrows) and control flow (solid: pushed, dashed: pulled), or the resources.
+
+    The resources are those of the suite, the same for every plan.
+    """
     plan = dict.fromkeys(FLOWS, Coupling(coupling)) if coupling else default_plan(load_policies(policies_path))
     if flow_names:
         model = plan_topology(plan, [FLOWS[name] for name in flow_names], ())
     else:
         model = plan_topology(plan, subscriptions=load_subscriptions(policies_path))
     title = f"Every flow as {coupling}" if coupling else "Prebook's plan"
-    drawing = (
-        mermaid_diagram(model) if drawing_format == "mermaid" else svg_diagram(model, title=title, subtitle=SUBTITLE)
-    )
+    is_mermaid = drawing_format == "mermaid"
+    if view == "resources":
+        suite = load_model(policies_path)
+        drawing = resource_mermaid(suite) if is_mermaid else resource_picture(suite)
+    else:
+        drawing = mermaid_diagram(model) if is_mermaid else flow_picture(model, title)
     document = json.dumps({"format": drawing_format, "plan": plan, "drawing": drawing}) + "\n"
     _write_output(document if as_json else drawing, output)
 
