@@ -16,8 +16,10 @@ from prebook.lab.campaign.raw_results import RAW_FILE, RawCampaign, encode_raw, 
 from prebook.lab.campaign.report_files import derived_files, report_files
 from prebook.lab.report.markup import VOID
 from prebook.lab.report.numbers import number_ids
+from prebook.lab.verification.claims import ClaimStatus
 from prebook.lab.verification.command import report
 from prebook.lab.verification.folder import FolderVerification, verify_folder
+from prebook.lab.verification.rerun import Rerun
 from tests.lab.campaign.campaign_runs import measure_campaign
 from tests.lab.stub_suite import StubSuite
 
@@ -124,6 +126,23 @@ def test_the_exit_status_tells_whether_a_number_differs(folder: Path) -> None:
     assert done.exit_code == 1
     assert ID in done.output
     assert "9999" in done.output
+
+
+def test_claims_of_two_runs_stand_side_by_side(folder: Path, raw: RawCampaign) -> None:
+    done = CliRunner().invoke(report, ["rerun", str(folder), "--with", str(folder), "--json"])
+    rerun = msgspec.json.decode(done.stdout, type=Rerun)
+    assert all(line.earlier == line.rerun for line in rerun.claims)
+    assert (rerun.earlier_run_id, rerun.rerun_id) == (raw.run_id, raw.run_id)
+    statuses = {line.name: line.rerun.status for line in rerun.claims}
+    assert statuses["nothing-lost-pricing_down"] is ClaimStatus.HELD
+    assert statuses["database-needed"] is ClaimStatus.NOT_MEASURABLE
+    assert done.exit_code == (1 if ClaimStatus.NOT_HELD in statuses.values() else 0)
+
+
+def test_json_without_a_second_run_is_a_usage_error(folder: Path) -> None:
+    done = CliRunner().invoke(report, ["rerun", str(folder), "--json"])
+    assert done.exit_code == 2
+    assert "--with" in done.output
 
 
 class NumbersWithoutId(HTMLParser):

@@ -68,6 +68,10 @@ class RawCampaign(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = RAW_SCHEMA
     run_id: str
     seed: int
+    rate_per_s: float
+    """Rides per second over all plans, where a scenario has no rate of its own."""
+    scenario_duration_s: float
+    """Duration of the arrivals of a standard scenario, in seconds."""
     commit: str
     started_at: datetime
     duration_s: float

@@ -92,6 +92,8 @@ class Campaign:
         return RawCampaign(
             run_id=self.run_id,
             seed=self.options.seed,
+            rate_per_s=self.options.rate_per_s,
+            scenario_duration_s=self.options.duration_s,
             commit=read_commit(),
             started_at=started_at,
             duration_s=round((datetime.now(UTC) - started_at).total_seconds(), 2),
