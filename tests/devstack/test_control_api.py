@@ -1,5 +1,6 @@
 """The control API of the supervisor: authentication, faults, and errors."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -38,8 +39,11 @@ def bearer() -> dict[str, str]:
     return {"Authorization": f"Bearer {TOKEN}"}
 
 
-@pytest.mark.parametrize("values", [(), ("Bearer wrong",), (TOKEN,), (f"Bearer {TOKEN}", "Bearer wrong")])
-async def test_a_request_without_the_token_is_refused(tmp_path: Path, values: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [((), 401), (("Bearer wrong",), 401), ((TOKEN,), 401), ((f"Bearer {TOKEN}", "Bearer wrong"), 400)],
+)
+async def test_a_request_without_the_token_is_refused(tmp_path: Path, values: tuple[str, ...], status: int) -> None:
     authorization = [("Authorization", value) for value in values]
     async with open_control(tmp_path) as (client, process):
         pid = pid_of(process)
@@ -48,9 +52,38 @@ async def test_a_request_without_the_token_is_refused(tmp_path: Path, values: tu
             client.post("/processes/stub/kill", headers=authorization),
         ):
             async with call as response:
-                assert response.status == 401
+                assert response.status == status
                 assert response.content_type == "application/problem+json"
         assert not is_gone(pid)
+
+
+GET = b"GET /processes HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code"),
+    [
+        (b"GARBAGE\r\n\r\n", 400, "malformed_request"),
+        (b"GET /processes HTTP/1.1\r\n\r\n", 400, "missing_host"),
+        (b"GET /processes HTTP/2.0\r\nHost: a\r\n\r\n", 505, "unsupported_version"),
+        (GET + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "malformed_request"),
+        (GET + b"X: " + b"a" * 20_000 + b"\r\n\r\n", 431, "head_too_large"),
+        (GET + b"\r\n", 401, "unauthorized"),
+    ],
+)
+async def test_bytes_that_are_no_request_get_a_problem_document(
+    tmp_path: Path, request_bytes: bytes, status: int, code: str
+) -> None:
+    async with open_control(tmp_path) as (client, _):
+        url = client._base_url
+        assert url is not None
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(request_bytes)
+        response = await asyncio.wait_for(reader.readuntil(b"}"), 30)
+        writer.close()
+    assert response.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"content-type: application/problem+json" in response.lower()
+    assert f'"code":"{code}"'.encode() in response
 
 
 async def test_a_kill_returns_the_old_process_and_lists_the_new_one(tmp_path: Path, bearer: dict[str, str]) -> None:

@@ -21,19 +21,21 @@ The response to a fault is immediate and states the effect; it does not wait for
 undo themselves, also when the suite stops.
 
 Every request needs ``Authorization: Bearer <token>``. The API knows the token's digest only, so that a service of the
-same user, which may read whatever its supervisor reads, cannot learn it. Errors are ``application/problem+json``.
+same user, which may read whatever its supervisor reads, cannot learn it. Errors are ``application/problem+json``, and
+connections have the limits of every server.
 """
 
+import contextlib
 import hashlib
 import hmac
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from http import HTTPStatus
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import msgspec
-from aiohttp import web
+from litestar import Request, Response, Router, get, post
+from litestar.params import PathParameter
+from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
 from prebook.devstack.errors import UserError
 from prebook.devstack.proxies.proxy import FaultProxy
@@ -41,23 +43,21 @@ from prebook.devstack.supervisor.contract import NotRunning
 from prebook.devstack.supervisor.faults import FaultTargets, process_targets, proxy_targets, server_targets
 from prebook.devstack.supervisor.server import SupervisedServer
 from prebook.devstack.supervisor.supervisor import Supervisor
+from prebook.http.bodies import require_json
+from prebook.http.embedded_server import serve_embedded
+from prebook.http.http_methods import HttpMethodsApp
+from prebook.http.problems import EXCEPTION_HANDLERS, Problem
+from prebook.http.repeated_headers import refuse_repeated_headers
 
 MAX_BODY_BYTES = 4096
 TOKEN_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 BEARER = "Bearer "
-JSON = "application/json"
+TOKEN_HINT = "send the token of this run: Authorization: Bearer <token>"  # noqa: S105 - a hint
 NO_SERVERS: Mapping[str, SupervisedServer] = {}
 NO_PROXIES: Mapping[str, FaultProxy] = {}
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class ControlApiError(Exception):
-    """An error that the client gets as ``application/problem+json``. Source: RFC 9457."""
-
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
+AnyRequest = Request[Any, Any, Any]
+TargetName = Annotated[str, PathParameter(description="name of the target")]
+FaultName = Annotated[str, PathParameter(description="name of the fault")]
 
 
 def create_control_app(
@@ -65,19 +65,22 @@ def create_control_app(
     token_sha256: str,
     servers: Mapping[str, SupervisedServer] = NO_SERVERS,
     proxies: Mapping[str, FaultProxy] = NO_PROXIES,
-) -> web.Application:
+) -> ASGIApp:
     """Create the application for services, servers and fault proxies.
 
     ``token_sha256``: ``token_digest`` of the clients' token. Raises ValueError if it is no digest.
     """
     if not TOKEN_DIGEST.match(token_sha256):
         raise ValueError("the control API needs the SHA-256 of a token, as 64 hexadecimal digits")
-    middlewares = [_problem_middleware, _require_token(token_sha256)]
-    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
-    for kind in (process_targets(supervisor.processes), server_targets(servers), proxy_targets(proxies)):
-        app.router.add_get(f"/{kind.name}", _list_handler(kind))
-        app.router.add_post(f"/{kind.name}/{{name}}/{{fault}}", _inject_handler(kind))
-    return app
+    kinds = (process_targets(supervisor.processes), server_targets(servers), proxy_targets(proxies))
+    return HttpMethodsApp(
+        [_guard_routes([route for kind in kinds for route in _routes(kind)], token_sha256)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        middleware=[refuse_repeated_headers],
+        request_max_body_size=MAX_BODY_BYTES,
+        logging_config=None,
+        openapi_config=None,
+    )
 
 
 def token_digest(token: str) -> str:
@@ -85,81 +88,65 @@ def token_digest(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
-def _list_handler(targets: FaultTargets) -> Handler:
-    async def list_targets(_: web.Request) -> web.Response:
+@contextlib.asynccontextmanager
+async def serve_control_api(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
+    """Serve the application while the block runs. Raises UserError if the port is taken."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(serve_embedded(app, host, port))
+        except OSError as error:
+            remedy = "choose another port with --control-port or --port-base"
+            raise UserError(f"the control API cannot listen on {host}:{port}: {error.strerror}", remedy) from error
+        yield
+
+
+def _guard_routes(routes: Sequence[ControllerRouterHandler], token_sha256: str) -> Router:
+    """Return routes that only holders of the token may use."""
+
+    def guard(app: ASGIApp) -> ASGIApp:
+        async def check(scope: Scope, receive: Receive, send: Send) -> None:
+            given = Request[Any, Any, Any](scope).headers.get("authorization", "")
+            is_known = hmac.compare_digest(token_digest(given.removeprefix(BEARER)), token_sha256)
+            if not (given.startswith(BEARER) and is_known):
+                raise Problem(401, "unauthorized", TOKEN_HINT, headers={"www-authenticate": "Bearer"})
+            await app(scope, receive, send)
+
+        return check
+
+    return Router("/", route_handlers=routes, middleware=[guard])
+
+
+def _routes(targets: FaultTargets) -> Sequence[ControllerRouterHandler]:
+    @get(f"/{targets.name}")
+    async def list_targets() -> Response[bytes]:
         return _json_response([target.info() for target in targets.targets.values()])
 
-    return list_targets
+    @post(f"/{targets.name}/{{name:str}}/{{fault:str}}", status_code=200)
+    async def inject(request: AnyRequest, name: TargetName, fault: FaultName) -> Response[bytes]:
+        return _json_response(await _inject(targets, name, fault, request))
+
+    return [list_targets, inject]
 
 
-def _inject_handler(targets: FaultTargets) -> Handler:
-    async def inject(request: web.Request) -> web.Response:
-        target = targets.targets.get(request.match_info["name"])
-        fault = targets.faults.get(request.match_info["fault"])
-        if target is None or fault is None:
-            known = f"{targets.name}: {', '.join(targets.targets) or 'none here'}; faults: {', '.join(targets.faults)}"
-            raise ControlApiError(HTTPStatus.NOT_FOUND, known)
-        content = await request.read()
-        if content and request.content_type != JSON:
-            raise ControlApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send the body as {JSON}")
-        body = msgspec.json.decode(content or b"{}", type=fault.body)
-        return _json_response(await fault.inject(target, body))
-
-    return inject
-
-
-@asynccontextmanager
-async def serve_control_api(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
-    """Serve the application while the block runs. Raises UserError if the port is taken."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
+async def _inject(targets: FaultTargets, name: str, fault: str, request: AnyRequest) -> msgspec.Struct:
+    """Inject a fault and return what took effect. Raises Problem."""
+    target = targets.targets.get(name)
+    spec = targets.faults.get(fault)
+    if target is None or spec is None:
+        known = f"{targets.name}: {', '.join(targets.targets) or 'none here'}; faults: {', '.join(targets.faults)}"
+        raise Problem(404, "no_such_fault", known)
+    content = await request.body()
+    if content:
+        require_json(request.headers.get("content-type", ""))
     try:
-        await _listen(runner, host, port)
-        yield
-    finally:
-        await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        remedy = "choose another port with --control-port or --port-base"
-        raise UserError(f"the control API cannot listen on {host}:{port}: {error.strerror}", remedy) from error
-
-
-def _require_token(token_sha256: str) -> Any:
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = ",".join(request.headers.getall("Authorization", []))  # two lines are no token, whatever they hold
-        is_known = hmac.compare_digest(token_digest(given.removeprefix(BEARER)), token_sha256)
-        if not (given.startswith(BEARER) and is_known):
-            raise ControlApiError(HTTPStatus.UNAUTHORIZED, "send the token of this run: Authorization: Bearer <token>")
-        return await handler(request)
-
-    return check
-
-
-@web.middleware
-async def _problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except ControlApiError as problem:
-        return _problem_response(problem.status, problem.detail)
-    except NotRunning as error:
-        return _problem_response(HTTPStatus.CONFLICT, str(error))
-    except UserError as error:
-        return _problem_response(HTTPStatus.SERVICE_UNAVAILABLE, f"{error.problem}; {error.remedy}")
+        return await spec.inject(target, msgspec.json.decode(content or b"{}", type=spec.body))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return _problem_response(HTTPStatus.BAD_REQUEST, str(error))
-    except web.HTTPException as error:
-        return _problem_response(HTTPStatus(error.status), error.reason)
+        raise Problem(400, "invalid_command", str(error)) from error
+    except NotRunning as error:
+        raise Problem(409, "not_running", str(error)) from error
+    except UserError as error:
+        raise Problem(503, "unavailable", f"{error.problem}; {error.remedy}") from error
 
 
-def _json_response(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type=JSON)
-
-
-def _problem_response(status: HTTPStatus, detail: str) -> web.Response:
-    body = {"title": status.phrase, "status": status, "detail": detail}
-    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/problem+json")
+def _json_response(value: object) -> Response[bytes]:
+    return Response(msgspec.json.encode(value), media_type="application/json")
