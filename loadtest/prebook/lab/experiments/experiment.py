@@ -65,12 +65,20 @@ class ResultTable(msgspec.Struct, frozen=True, kw_only=True):
         return cls(title=title, columns=tuple(columns), rows=rows, caption=caption)
 
 
+class ResultPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """Picture of a result: an SVG document. ``title``: what it shows, for a reader who does not see it."""
+
+    title: str
+    svg: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """Outcome of one run: checks of its laws, tables for readers, and ``details`` that can be encoded as JSON."""
 
     checks: Sequence[LawCheck]
     tables: Sequence[ResultTable]
+    pictures: Sequence[ResultPicture] = ()
     details: Any = None
 
 

@@ -73,6 +73,7 @@ def row(experiment: Experiment[Any], result: ExperimentResult) -> Markup:
         tag("p", "; ".join(result.problems), class_="callout bad") if result.problems else "",
         table(laws_table(result.checks)) if result.checks else "",
         *(table(each) for each in result.tables),
+        *(picture(each.svg, each.title) for each in result.pictures),
         facts(result),
         id=result.name,
     )
@@ -85,8 +86,13 @@ def drawing(experiment: Experiment[Any]) -> Markup | str:
         return ""
     order = sorted({arrow.swimlane for arrow in arrows})
     svg = svg_diagram(experiment.topology, title=experiment.name, subtitle=experiment.varies, order=order)
+    return picture(svg, f"Topology of {experiment.name}: {', '.join(order)}")
+
+
+def picture(svg: str, title: str) -> Markup:
+    """Return an image, which holds the SVG document: it runs no script, and loads nothing."""
     source = f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
-    return tag("img", src=source, alt=f"Topology of {experiment.name}: {', '.join(order)}", class_="chart")
+    return tag("img", src=source, alt=title, class_="chart")
 
 
 def facts(result: ExperimentResult) -> Markup:

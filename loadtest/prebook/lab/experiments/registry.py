@@ -14,6 +14,7 @@ from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
 from prebook.lab.experiments.flow_control.valuable_messages import VALUABLE_MESSAGES
 from prebook.lab.experiments.normalizer.registration import NORMALIZER
 from prebook.lab.experiments.ordering.registration import ORDER
+from prebook.lab.experiments.ordering.sweep import ORDER_SWEEP
 from prebook.lab.experiments.outbox_retention.registration import OUTBOX_RETENTION
 from prebook.lab.experiments.patterns.competing_consumers import COMPETING_CONSUMERS
 from prebook.lab.experiments.patterns.content_based_router import CONTENT_BASED_ROUTER
@@ -57,6 +58,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     TRAFFIC_SHAPING,
     VALUABLE_MESSAGES,
     ORDER,
+    ORDER_SWEEP,
     EXACTLY_ONCE,
     EFFECT_OUTSIDE,
     DEDUPLICATION_WINDOW,

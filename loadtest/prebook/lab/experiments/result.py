@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from prebook.lab.experiments.experiment import Experiment, ResultTable
+from prebook.lab.experiments.experiment import Experiment, ResultPicture, ResultTable
 from prebook.lab.experiments.host import HostInfo
 from prebook.lab.experiments.law import LawCheck, LawVerdict
 
@@ -53,6 +53,7 @@ class ExperimentResult(msgspec.Struct, frozen=True, kw_only=True):
     """Reasons of a status other than ``passed``."""
     checks: tuple[LawCheck, ...]
     tables: tuple[ResultTable, ...]
+    pictures: tuple[ResultPicture, ...] = ()
     details: Any = None
 
 

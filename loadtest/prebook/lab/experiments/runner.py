@@ -93,6 +93,7 @@ async def _run_one(run: PlannedRun, testbed: ExperimentTestbed, commit: str, log
         problems=tuple(problems),
         checks=tuple(measurement.checks),
         tables=tuple(measurement.tables),
+        pictures=tuple(measurement.pictures),
         details=measurement.details,
     )
 
