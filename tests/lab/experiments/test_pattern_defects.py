@@ -20,6 +20,7 @@ from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
 from prebook.lab.experiments.law import LawVerdict
 from prebook.lab.experiments.normalizer.laws import PARKED
 from prebook.lab.experiments.normalizer.registration import NORMALIZER
+from prebook.lab.experiments.ordering.key_forwarding import KEY_FORWARDING
 from prebook.lab.experiments.ordering.registration import COMPLETE
 from prebook.lab.experiments.ordering.sweep import ORDER_SWEEP
 from prebook.lab.experiments.patterns import (
@@ -88,6 +89,7 @@ SEEDED_RUNS = (
     SeededRun(DEDUPLICATION_WINDOW, SeededDefect.LOSE, NO_LOSS),
     SeededRun(DEDUPLICATION_WINDOW, SeededDefect.DOUBLE, NO_DUPLICATE),
     SeededRun(ORDER_SWEEP, SeededDefect.LOSE, COMPLETE),
+    SeededRun(KEY_FORWARDING, SeededDefect.LOSE, COMPLETE),
 )
 
 

@@ -13,6 +13,7 @@ from prebook.lab.experiments.flow_control.messages_in_progress import MESSAGES_I
 from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
 from prebook.lab.experiments.flow_control.valuable_messages import VALUABLE_MESSAGES
 from prebook.lab.experiments.normalizer.registration import NORMALIZER
+from prebook.lab.experiments.ordering.key_forwarding import KEY_FORWARDING
 from prebook.lab.experiments.ordering.registration import ORDER
 from prebook.lab.experiments.ordering.sweep import ORDER_SWEEP
 from prebook.lab.experiments.outbox_retention.registration import OUTBOX_RETENTION
@@ -59,6 +60,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     VALUABLE_MESSAGES,
     ORDER,
     ORDER_SWEEP,
+    KEY_FORWARDING,
     EXACTLY_ONCE,
     EFFECT_OUTSIDE,
     DEDUPLICATION_WINDOW,
