@@ -99,6 +99,15 @@ class SupportsMemoryAlarm(Protocol):
 
 
 @runtime_checkable
+class SupportsAcknowledgementTimeout(Protocol):
+    """A broker node, which takes a message back from a consumer that leaves it unacknowledged for too long."""
+
+    async def set_acknowledgement_timeout(self, timeout_s: float | None) -> None:
+        """Set the limit for channels that are opened from now on; None restores the default. Raises UserError."""
+        ...
+
+
+@runtime_checkable
 class SupportsWriteFaults(Protocol):
     """A database that can be kept from writing while it answers."""
 

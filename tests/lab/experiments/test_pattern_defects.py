@@ -10,6 +10,7 @@ import pytest
 
 from prebook.lab.experiments.claim_check.laws import RECEIVED
 from prebook.lab.experiments.claim_check.registration import CLAIM_CHECK
+from prebook.lab.experiments.delivery.acknowledgement_timeout import ACKNOWLEDGEMENT_TIMEOUT
 from prebook.lab.experiments.delivery.deduplication_window import DEDUPLICATION_WINDOW
 from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import ACCOUNTED, CONTENT_ENRICHER
@@ -90,6 +91,8 @@ SEEDED_RUNS = (
     SeededRun(DEDUPLICATION_WINDOW, SeededDefect.DOUBLE, NO_DUPLICATE),
     SeededRun(ORDER_SWEEP, SeededDefect.LOSE, COMPLETE),
     SeededRun(KEY_FORWARDING, SeededDefect.LOSE, COMPLETE),
+    SeededRun(ACKNOWLEDGEMENT_TIMEOUT, SeededDefect.LOSE, NO_LOSS),
+    SeededRun(ACKNOWLEDGEMENT_TIMEOUT, SeededDefect.DOUBLE, NO_DUPLICATE),
 )
 
 

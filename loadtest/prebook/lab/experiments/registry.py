@@ -4,6 +4,7 @@ from typing import Any
 
 from prebook.lab.experiments.claim_check.registration import CLAIM_CHECK
 from prebook.lab.experiments.crash_points.registration import CRASH_POINTS
+from prebook.lab.experiments.delivery.acknowledgement_timeout import ACKNOWLEDGEMENT_TIMEOUT
 from prebook.lab.experiments.delivery.deduplication_window import DEDUPLICATION_WINDOW
 from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import CONTENT_ENRICHER
@@ -64,6 +65,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     EXACTLY_ONCE,
     EFFECT_OUTSIDE,
     DEDUPLICATION_WINDOW,
+    ACKNOWLEDGEMENT_TIMEOUT,
     OUTBOX_RETENTION,
     POISON,
     RETRY_SCHEDULE,

@@ -17,6 +17,8 @@ ADMIN_USER = "prebook_admin"
 READY_TIMEOUT_S = 60.0
 RABBITMQCTL_TIMEOUT_S = 20.0
 MEMORY_WATERMARK = "512MB"
+DEFAULT_ACKNOWLEDGEMENT_S = (1_800.0, 60.0)
+"""RabbitMQ's default limit for unacknowledged messages, and the interval at which it is checked, in seconds."""
 START_REMEDY = (
     "correct what the message names; or set PREBOOK_STACK=docker to use a container, or PREBOOK_STACK=external with "
     "PREBOOK_AMQP_URL, PREBOOK_MANAGEMENT_URL and PREBOOK_DATABASE_URL to use servers of your own"
@@ -106,14 +108,31 @@ class RabbitNode:
 
     async def set_memory_watermark(self, watermark: str | None) -> None:
         """Set the watermark, such as ``512MB``; None restores the default. Raises UserError if rabbitmqctl fails."""
-        ctl = self._installation.server.with_name("rabbitmqctl")
-        command = self.command(ctl, "-q", "set_vm_memory_high_watermark", "absolute", watermark or MEMORY_WATERMARK)
+        await self._control("set_vm_memory_high_watermark", "absolute", watermark or MEMORY_WATERMARK)
+
+    async def set_acknowledgement_timeout(self, timeout_s: float | None) -> None:
+        """Set how long a consumer may leave a message unacknowledged, for channels that are opened from now on.
+
+        None restores RabbitMQ's default. Releases before 3.12 know no time-out of a single queue, and all releases
+        check it once a minute unless ``channel_tick_interval`` says otherwise, which rabbitmq.conf cannot set.
+        Raises UserError if rabbitmqctl fails.
+        """
+        limit_s, interval_s = (timeout_s, timeout_s / 2) if timeout_s else DEFAULT_ACKNOWLEDGEMENT_S
+        values = {"consumer_timeout": limit_s, "channel_tick_interval": interval_s}
+        calls = (f"application:set_env(rabbit, {name}, {round(1000 * seconds)})" for name, seconds in values.items())
+        await self._control("eval", f"{', '.join(calls)}.")
+
+    async def _control(self, *arguments: str) -> None:
+        """Run rabbitmqctl. Raises UserError."""
+        command = self.command(self._installation.server.with_name("rabbitmqctl"), "-q", *arguments)
         try:
             status = await run(command, RABBITMQCTL_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
-            raise UserError(f"rabbitmqctl could not set the memory watermark: {error!r}", START_REMEDY) from error
+            raise UserError(f"rabbitmqctl {arguments[0]} failed: {error!r}", START_REMEDY) from error
         if status:
-            raise UserError(f"rabbitmqctl ended with status {status}: {command.log_tail()}", START_REMEDY)
+            raise UserError(
+                f"rabbitmqctl {arguments[0]} ended with status {status}: {command.log_tail()}", START_REMEDY
+            )
 
     async def _boot(self) -> ChildProcess:
         self.child = child = await spawn(self.command(self._installation.server))

@@ -14,16 +14,15 @@ from prebook.lab.experiments.experiment import (
     Experiment,
     ExperimentRun,
     Measurement,
-    Prerequisite,
     ResultTable,
     Section,
 )
 from prebook.lab.experiments.law import LawVerdict, Relation, check_law
+from prebook.lab.experiments.patterns.broker_process import BROKER, BROKER_PROCESS
 from prebook.lab.experiments.patterns.queues import EVENT_KEY, subscriptions
 from prebook.lab.experiments.patterns.receiver import SeededDefect
 from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, message, message_names
 from prebook.lab.experiments.patterns.size import PATTERN_OPTIONS, PatternSize
-from prebook.lab.experiments.testbed import ExperimentTestbed
 from prebook.messaging import addresses
 from prebook.messaging.addresses import QueueName
 from prebook.messaging.codec import WireMessage
@@ -40,7 +39,6 @@ TRANSIENT_QUEUE = Queue(QueueName("lab.guaranteed.transient"), arguments=())
 RIGHT = "persistent and confirmed"
 WRONG = "transient, without a confirm"
 DELIVERED = "messages sent and not received = 0"
-BROKER = "broker"
 SENDERS = 10
 REGISTRATION_S = 2.0
 """Seconds between the declaration of a quorum queue and the kill. The broker writes the name of a new one to its disk
@@ -158,10 +156,6 @@ async def _receive(url: str, queue: str) -> set[str]:
     return names
 
 
-def _broker_missing(testbed: ExperimentTestbed) -> str:
-    return "" if BROKER in testbed.stack.processes else "the broker runs in a container; set PREBOOK_STACK=local"
-
-
 def _table(sent: int, received: Mapping[str, set[str]]) -> ResultTable:
     return ResultTable.by_arrangement(
         "Messages received after the broker was killed",
@@ -188,5 +182,5 @@ GUARANTEED_DELIVERY = Experiment(
     options=PATTERN_OPTIONS,
     measure=measure,
     topology=subscriptions(RIGHT, addresses.EVENTS, {QUEUE: SERVICE}) | Topology(queues=frozenset({TRANSIENT_QUEUE})),
-    prerequisites=(Prerequisite("a broker process of this machine", _broker_missing),),
+    prerequisites=(BROKER_PROCESS,),
 )

@@ -41,6 +41,7 @@ class Deduplication(StrEnum):
     INBOX = "inbox"
     """A row that commits with the effect. Source: EIP, Idempotent Receiver."""
     IN_MEMORY = "in_memory"
+    NONE = "none"
 
 
 class SeededDefect(StrEnum):
@@ -98,6 +99,14 @@ class ReceiverWorkInMemory(ReceiverWork):
         return is_new
 
 
+class ReceiverWorkWithoutInbox(ReceiverWork):
+    """Unit of work to which every message is new."""
+
+    async def record_message(self, envelope: Envelope) -> bool:  # noqa: ARG002 - the port's signature
+        """Return True for every message."""
+        return True
+
+
 class PatternReceiver:
     """The suite's consumer on one queue."""
 
@@ -144,9 +153,13 @@ class PatternReceiver:
         return HandlerSpec(self._apply)
 
     def _new_work(self, connection: PooledConnection) -> ReceiverWork:
-        if self._spec.deduplication is Deduplication.INBOX:
-            return ReceiverWork(connection)
-        return ReceiverWorkInMemory(connection, self._handled)
+        match self._spec.deduplication:
+            case Deduplication.INBOX:
+                return ReceiverWork(connection)
+            case Deduplication.IN_MEMORY:
+                return ReceiverWorkInMemory(connection, self._handled)
+            case Deduplication.NONE:
+                return ReceiverWorkWithoutInbox(connection)
 
     async def _receive(self, envelope: Envelope) -> None:
         await asyncio.sleep(self._spec.work_ms / 1000)
