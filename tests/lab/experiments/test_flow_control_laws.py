@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from prebook.lab.experiments.flow_control import campaign_tokens
 from prebook.lab.experiments.flow_control import traffic_shaping as shaping
 from prebook.lab.experiments.flow_control import valuable_messages as value
+from prebook.lab.experiments.flow_control.campaign_tokens import NOT_LESS, NOT_MORE, TOLD, TokenRun, token_checks
 from prebook.lab.experiments.flow_control.messages_in_progress import Pace, linear_check, little_check, pace_of
 from prebook.lab.experiments.flow_control.traffic_shaping import ShapingRun, Wave, due_s, wave_checks, wave_of
 from prebook.lab.experiments.flow_control.valuable_messages import Offered, ValueRun, account, drift_doubt, value_checks
@@ -106,3 +108,19 @@ def test_a_time_to_live_is_worth_more_and_admission_lets_nothing_expire(
 def test_runs_at_another_rate_than_the_capacity_are_doubted() -> None:
     assert drift_doubt(10.0, [9.0, 11.0]) == ""
     assert "7.0/s instead of 10.0/s" in drift_doubt(10.0, [9.0, 7.0])
+
+
+@pytest.mark.parametrize(
+    ("admitted", "untold", "violated"),
+    [
+        ([1, 4, 4, 2], 0, []),
+        ([5, 4, 4, 2], 0, [NOT_MORE]),
+        ([1, 4, 5, 2], 0, [NOT_MORE]),
+        ([1, 3, 4, 2], 0, [NOT_LESS]),
+        ([1, 3, 5, 2], 0, [NOT_MORE, NOT_LESS]),
+        ([1, 4, 4, 2], 1, [TOLD]),
+    ],
+)
+def test_each_complete_window_has_its_quota(admitted: list[int], untold: int, violated: list[str]) -> None:
+    checks = token_checks(campaign_tokens.RIGHT, TokenRun(4, admitted, refused=9, untold=untold))
+    assert [check.law for check in checks if check.verdict is LawVerdict.VIOLATED] == violated

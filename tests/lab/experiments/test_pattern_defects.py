@@ -16,6 +16,7 @@ from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import ACCOUNTED, CONTENT_ENRICHER
 from prebook.lab.experiments.experiment import Experiment
 from prebook.lab.experiments.flow_control import valuable_messages
+from prebook.lab.experiments.flow_control.campaign_tokens import CAMPAIGN_TOKENS, NOT_LESS
 from prebook.lab.experiments.flow_control.messages_in_progress import MESSAGES_IN_PROGRESS
 from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
 from prebook.lab.experiments.law import LawVerdict
@@ -93,6 +94,7 @@ SEEDED_RUNS = (
     SeededRun(KEY_FORWARDING, SeededDefect.LOSE, COMPLETE),
     SeededRun(ACKNOWLEDGEMENT_TIMEOUT, SeededDefect.LOSE, NO_LOSS),
     SeededRun(ACKNOWLEDGEMENT_TIMEOUT, SeededDefect.DOUBLE, NO_DUPLICATE),
+    SeededRun(CAMPAIGN_TOKENS, SeededDefect.LOSE, NOT_LESS),
 )
 
 
