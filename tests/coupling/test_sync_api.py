@@ -14,6 +14,7 @@ from prebook.coupling.ports import HttpClient, HttpResponse
 from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.coupling.sync_api import MAX_ATTEMPTS, SyncApi
 from prebook.messaging.codec import encode
+from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.testing.configuration import make_policies
 from tests.conditions import wait_until
@@ -135,6 +136,63 @@ async def test_a_successful_probe_closes_the_circuit() -> None:
 
     assert await sync.send(request()) == REPLY
     assert sync.retry_after_s("notification") is None
+
+
+class Recovering(ScriptedHttp):
+    """HTTP client of a provider that is down at first, and whose further responses are given by ``recover``."""
+
+    def __init__(self, *, failures: int) -> None:
+        super().__init__(*[Unreachable("down")] * failures, success())
+        self.result: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
+        self.failures = failures
+
+    async def request(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = await super().request(*args, **kwargs)
+        return await self.result if self.calls == self.failures + 1 else response
+
+
+async def started_calls(http: Recovering, now: list[float]) -> list[asyncio.Task[Envelope | None]]:
+    """Open the circuit, let it cool down, and start three calls at once; the first one is the probe."""
+    sync = channel(http, timeout_s=20.0, clock=lambda: now[0])
+    while http.calls < http.failures:
+        with pytest.raises(Unreachable):
+            await sync.send(request())
+    now[0] += 60.0
+    calls = [asyncio.create_task(sync.send(request())) for _ in range(3)]
+    await wait_until(lambda: http.calls == http.failures + 1)
+    return calls
+
+
+async def test_calls_beside_a_probe_go_on_once_it_has_succeeded() -> None:
+    http = Recovering(failures=5)
+    calls = await started_calls(http, [0.0])
+    assert not any(call.done() for call in calls)
+    http.result.set_result(success())
+    assert await asyncio.gather(*calls) == [REPLY] * 3
+
+
+async def test_calls_beside_a_probe_that_fails_are_refused_and_do_not_reach_the_provider() -> None:
+    http = Recovering(failures=5)
+    calls = await started_calls(http, [0.0])
+    http.result.set_exception(Unreachable("down", reason="refused"))
+    failures = await asyncio.gather(*calls, return_exceptions=True)
+    assert [failure.reason for failure in failures if isinstance(failure, Unreachable)] == [
+        "refused",
+        "circuit_open",
+        "circuit_open",
+    ]
+    assert http.calls == 6
+
+
+async def test_calls_beside_a_probe_that_hangs_are_refused_after_another_cool_down() -> None:
+    http = Recovering(failures=5)
+    probe, *others = await started_calls(http, [0.0])
+    async with asyncio.timeout(30):
+        failures = await asyncio.gather(*others, return_exceptions=True)
+    assert [failure.reason for failure in failures if isinstance(failure, Unreachable)] == ["circuit_open"] * 2
+    assert not probe.done()
+    http.result.set_result(success())
+    assert await probe == REPLY
 
 
 async def test_retries_are_at_most_a_tenth_of_the_requests() -> None:

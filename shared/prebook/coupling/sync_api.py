@@ -8,6 +8,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 
 from prebook.coupling.http_errors import OK, error_from_response
 from prebook.coupling.ports import HttpClient, HttpResponse
@@ -51,6 +52,8 @@ class SyncApi:
         self._waiters = waiters
         self._clock = clock
         self._breakers: dict[str, Breaker] = defaultdict(Breaker)
+        self._probes: dict[str, asyncio.Event] = {}
+        """Probe of each provider whose circuit is open, if one is running; set at its end."""
         self._budgets: dict[str, RetryBudget] = defaultdict(RetryBudget)
 
     def route(self, envelope: Envelope) -> str:
@@ -72,7 +75,7 @@ class SyncApi:
         deadline = self._clock() + self._policies[envelope.flow].timeout_s
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                return await self._call_once(provider, envelope, deadline - self._clock())
+                return await self._call_once(provider, envelope, deadline)
             except Unreachable as failure:
                 delay_s = failure.retry_after_s or random.uniform(0, exponential_backoff_s(attempt))
                 if attempt == MAX_ATTEMPTS or not self._may_retry(provider, delay_s, deadline):
@@ -96,11 +99,34 @@ class SyncApi:
         in_time = self._clock() + delay_s < deadline
         return in_time and self._budgets[provider].allows_retry and not self._breakers[provider].wait_s(self._clock())
 
-    async def _call_once(self, provider: str, request: Envelope, timeout_s: float) -> Envelope:
-        wait_s = self._breakers[provider].wait_s(self._clock())
-        if wait_s:
+    async def _call_once(self, provider: str, request: Envelope, deadline: float) -> Envelope:
+        await self._wait_for_probe(provider, deadline)
+        now = self._clock()
+        if wait_s := self._breakers[provider].wait_s(now):
             raise Unreachable(f"the circuit to {provider} is open", reason="circuit_open", retry_after_s=wait_s)
-        self._breakers[provider] = self._breakers[provider].tried(self._clock())
+        self._breakers[provider] = self._breakers[provider].tried(now)
+        if self._breakers[provider].probing_since is None:
+            return await self._exchange(provider, request, deadline - now)
+        self._probes[provider] = probe = asyncio.Event()
+        try:
+            return await self._exchange(provider, request, deadline - now)
+        finally:
+            probe.set()
+
+    async def _wait_for_probe(self, provider: str, deadline: float) -> None:
+        """Wait while another call probes the provider; what it finds out holds for this call too.
+
+        A request to several recipients would otherwise reach only the first of them after an outage.
+        """
+        probe = self._probes.get(provider)
+        if probe and not probe.is_set():
+            now = self._clock()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(self._breakers[provider].wait_s(now), deadline - now)):
+                    await probe.wait()
+
+    async def _exchange(self, provider: str, request: Envelope, timeout_s: float) -> Envelope:
+        """Send the request, and record for the circuit whether the provider replied in time."""
         message = encode(request)
         loop = asyncio.get_running_loop()
         began = loop.time()
