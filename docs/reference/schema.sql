@@ -164,6 +164,13 @@ CREATE TABLE booking.route (
     CONSTRAINT route_revision_check CHECK ((revision > 0))
 );
 
+CREATE TABLE booking.switch (
+    name text NOT NULL,
+    value text NOT NULL,
+    changed_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT switch_pkey PRIMARY KEY (name)
+);
+
 CREATE TABLE booking.token_window (
     campaign text NOT NULL,
     started_at timestamp with time zone NOT NULL,
@@ -254,6 +261,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.key_lease TO prebook_booki
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.outbox TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.pending_reply TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.route TO prebook_booking;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.switch TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.token_window TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.trip TO prebook_booking;
 GRANT USAGE ON SEQUENCE booking.blocked_seq_seq TO prebook_booking;

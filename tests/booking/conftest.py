@@ -13,6 +13,8 @@ from prebook.testing.memory import MemoryDatabase
 from tests.booking.memory import MemoryBooking
 from tests.databases import Databases
 
+TABLES = ("booking", "trip", "idempotency_record", "token_window", "switch", "inbox", "outbox", "pending_reply")
+
 
 @pytest.fixture(scope="session")
 def booking_url(databases: Databases) -> str:
@@ -24,8 +26,8 @@ async def engine(booking_url: str) -> AsyncIterator[AsyncEngine]:
     """Engine of the service, on empty tables."""
     engine = create_engine("booking", booking_url)
     async with engine.begin() as connection:
-        for table in ("booking", "trip", "idempotency_record", "token_window", "inbox", "outbox", "pending_reply"):
-            await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names from the line above
+        for table in TABLES:
+            await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names of our own
     yield engine
     await engine.dispose()
 

@@ -1,7 +1,7 @@
 """In-memory store of booking."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -17,6 +17,7 @@ from prebook.booking.store import (
     PlanClock,
     PlannedRoute,
     StoredResponse,
+    SwitchPosition,
     TripRecord,
     WaitingPage,
 )
@@ -36,6 +37,7 @@ class MemoryBooking:
     sampled_rows: int = 0
     """Maximum number of rows of the latest sample."""
     routes: dict[str, PlannedRoute] = field(default_factory=dict)
+    switches: dict[str, SwitchPosition] = field(default_factory=dict)
     trips: dict[str, Trip] = field(default_factory=dict)
     trip_records: dict[RiderKey, TripRecord] = field(default_factory=dict)
     trips_due_at: dict[str, datetime] = field(default_factory=dict)
@@ -83,6 +85,16 @@ class MemoryBooking:
 
     async def find_route(self, booking_id: str) -> PlannedRoute | None:
         return self.routes.get(booking_id)
+
+    async def read_switches(self) -> Mapping[str, SwitchPosition]:
+        return dict(self.switches)
+
+    async def set_switches(self, values: Mapping[str, str | None]) -> None:
+        for name, value in values.items():
+            if value is None:
+                self.switches.pop(name, None)
+            else:
+                self.switches[name] = SwitchPosition(value, self.clock())
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
         elapsed_s = self.clock().timestamp() % window_s

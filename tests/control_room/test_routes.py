@@ -10,7 +10,7 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.control_room.app import PageAddress, create_control_room
-from prebook.control_room.drawing import VIEWS, draw_plan
+from prebook.control_room.drawing import draw_plan
 from prebook.control_room.feed import MAX_WATCHERS, Feed
 from prebook.control_room.routes import api_routes
 from prebook.control_room.server import serve_page
@@ -163,17 +163,9 @@ async def test_a_malformed_ride_never_reaches_booking(change: dict[str, object])
     assert booking.requests == []
 
 
-async def test_the_topology_of_each_plan_is_served() -> None:
-    async with open_browser(Feed()) as browser:
-        for view in VIEWS:
-            assert (await browser.get(f"/v1/topology/{view}")).json()["plan"] == view
-        unknown = await browser.get("/v1/topology/carrier_pigeon")
-        assert (unknown.status_code, unknown.json()["code"]) == (404, "no_such_plan")
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_every_arrow_of_the_list_is_in_the_drawing_once(view: str) -> None:
-    topology = draw_plan(view)
+@pytest.mark.parametrize("coupling", Coupling)
+def test_every_arrow_of_the_list_is_in_the_drawing_once(coupling: Coupling) -> None:
+    topology = draw_plan(coupling.value)
     svg = topology.flows_svg + topology.events_svg
     names = [arrow.name for arrow in topology.arrows]
     assert len(names) == len(set(names))

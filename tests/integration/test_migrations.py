@@ -49,6 +49,7 @@ SERVICE_ROWS = (
     INSERT INTO booking.trip (id, key, rider_id, plan, policy, deadline_s, legs, fingerprint, response, results, state,
         history, due_at)
     VALUES ('t', 'k', 'r', '{}', 'all', 60, 2, '', '', '{}', 'requested', '[]', now())""",
+    "INSERT INTO booking.switch (name, value) VALUES ('coupling.quote_fare', 'one_way')",
     "INSERT INTO booking.route (booking_id, revision, geometry) VALUES ('b', 1, '{}')",
     "INSERT INTO fleets.route (booking_id, revision, geometry) VALUES ('b', 1, '{}')",
     "INSERT INTO pricing.discount_grant (booking_id, state) VALUES ('b', 'granted')",

@@ -20,6 +20,7 @@ from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.retention import PURGES
 from prebook.booking.route_api import route_routes
 from prebook.booking.sql.work import BookingSql
+from prebook.booking.switch_api import switch_routes
 from prebook.booking.trip_api import trip_routes
 from prebook.booking.trip_handlers import handle_leg_settled
 from prebook.booking.use_cases.admission import Admission
@@ -30,6 +31,7 @@ from prebook.booking.use_cases.cancel_trip import CancelTrip, cancel_trip
 from prebook.booking.use_cases.plan_route import PlanRoute, plan_route
 from prebook.booking.use_cases.response_times import ResponseTimes
 from prebook.booking.use_cases.sweep import SWEEP_INTERVAL_S, Sweeper
+from prebook.booking.use_cases.switches import REFRESH_INTERVAL_S, Switches
 from prebook.booking.use_cases.trip_deadlines import (
     DEADLINE_SCAN_INTERVAL_S,
     ExpireTrip,
@@ -39,6 +41,7 @@ from prebook.booking.use_cases.trip_deadlines import (
 from prebook.flows import BOOKING, FIND_DRIVER, LEG_SETTLED, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE, TRIP_REPORT_DUE
 from prebook.http.rider_callbacks import RiderCallbacks
 from prebook.messaging.handlers import Handlers, HandlerSpec
+from prebook.messaging.policy import default_plan
 from prebook.runtime.loops import run_every
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
@@ -79,21 +82,23 @@ def admission(context: ServiceContext[Any], shedder: LoadShedder) -> Admission:
 
 
 def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
-    """Rider-facing API behind load shedding, the ledger, and the loops for load, deadlines and stranded bookings."""
+    """Rider-facing API behind load shedding, ledger and switches; loops for load, deadlines and stranded bookings."""
     sweeper = Sweeper(context)
     shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
     admitting = admission(context, shedder)
     deadlines = TripDeadlines(context)
     response_times = ResponseTimes()
+    switches = Switches(context.units, default_plan(context.policies))
     return ServiceExtensions(
         routes=[
-            *routes(context, BookRide(context, admitting, response_times)),
-            *trip_routes(context, BookTrip(context, admitting)),
+            *routes(context, BookRide(context, admitting, response_times, switches)),
+            *trip_routes(context, BookTrip(context, admitting, switches)),
             *route_routes(context),
         ],
-        internal_routes=internal_routes(context, response_times),
+        internal_routes=[*internal_routes(context, response_times), *switch_routes(switches)],
         loops={
             "load_sampler": load_sampler(shedder, context.units.background, context.settings),
+            "switches": lambda: run_every(REFRESH_INTERVAL_S, switches.refresh),
             "sweeper": lambda: run_every(SWEEP_INTERVAL_S, sweeper.sweep),
             "trip_deadlines": lambda: run_every(DEADLINE_SCAN_INTERVAL_S, deadlines.settle_overdue),
         },

@@ -127,6 +127,14 @@ class LoadSignals:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchPosition:
+    """Value that an operator has set, and when."""
+
+    value: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingPage:
     """Waiting bookings among those that were looked at."""
 
@@ -217,6 +225,14 @@ class BookingWork(TripWork, Protocol):
 
     async def find_route(self, booking_id: str) -> PlannedRoute | None:
         """Read the route of a booking; None if there is none."""
+        ...
+
+    async def read_switches(self) -> Mapping[str, SwitchPosition]:
+        """Read all switches that operators have set, by name."""
+        ...
+
+    async def set_switches(self, values: Mapping[str, str | None]) -> None:
+        """Set switches by name, in one transaction; None: as configured again."""
         ...
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:

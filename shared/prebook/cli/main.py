@@ -15,6 +15,7 @@ EXAMPLES = examples(
 BUILT_IN_COMMANDS = {
     "up": "prebook.cli.up:up",
     "url": "prebook.cli.url:url",
+    "plan": "prebook.cli.plan:plan",
     "ledger": "prebook.cli.ledger:ledger",
     "parking": "prebook.cli.parking.command:parking",
     "outbox": "prebook.cli.outbox:outbox",

@@ -1,14 +1,12 @@
 """Topology of one plan for the page: the model's own drawing, and the same graph as a list of arrows."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import msgspec
 
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import EVENT_TYPES, FLOWS, SERVICES
-from prebook.messaging.policy import default_plan, read_policies
-from prebook.runtime import paths
 from prebook.topology.diagrams import arrow_name, svg_diagram
 from prebook.topology.model import plan_topology
 from prebook.topology.values import Arrow, Leg
@@ -16,6 +14,8 @@ from prebook.topology.values import Arrow, Leg
 DEFAULT = "default"
 VIEWS = (*(coupling.value for coupling in Coupling), DEFAULT)
 """Plans that can be drawn: one coupling for every flow, and the suite's default plan."""
+MAX_DRAWINGS = 16
+"""Drawings that are kept: about 50 kB each."""
 EVENT_NAMES = tuple(event_type.name for event_type in EVENT_TYPES)
 
 
@@ -52,10 +52,14 @@ class PlanTopology(msgspec.Struct, frozen=True, kw_only=True):
     """Queue -> the service that consumes it."""
 
 
-@cache
-def draw_plan(name: str) -> PlanTopology:
-    """Return the topology of one of VIEWS."""
-    plan = _plan(name)
+def draw_plan(name: str, plan: Plan | None = None) -> PlanTopology:
+    """Return the topology of a plan: by default, the one that uses the coupling ``name`` for every flow."""
+    return _draw(name, tuple((plan or dict.fromkeys(FLOWS, Coupling(name))).items()))
+
+
+@lru_cache(maxsize=MAX_DRAWINGS)
+def _draw(name: str, couplings: tuple[tuple[str, Coupling], ...]) -> PlanTopology:
+    plan = dict(couplings)
     topology = plan_topology(plan)
     subtitle = "Arrows point where data goes; solid is pushed, dashed is pulled."
 
@@ -64,18 +68,12 @@ def draw_plan(name: str) -> PlanTopology:
 
     return PlanTopology(
         plan=name,
-        couplings=dict(plan),
+        couplings=plan,
         flows_svg=draw("Flows", tuple(FLOWS)),
         events_svg=draw("Events", EVENT_NAMES),
         arrows=tuple(_arrow_view(arrow, plan) for arrow in sorted(topology.arrows)),
         queues={queue.address: queue.consumer for queue in topology.queues},
     )
-
-
-def _plan(name: str) -> Plan:
-    if name == DEFAULT:
-        return default_plan(read_policies(paths.couplings_file()))
-    return dict.fromkeys(FLOWS, Coupling(name))
 
 
 def _arrow_view(arrow: Arrow, plan: Plan) -> ArrowView:

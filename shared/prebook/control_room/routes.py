@@ -1,9 +1,8 @@
-"""API of the control room: the stream of figures, the topology, and a ride booked by hand.
+"""API of the control room: the stream of figures, and a ride booked by hand.
 
 | request | response |
 |---|---|
 | ``GET /v1/live`` | ``text/event-stream``: a snapshot, then deltas and heartbeats; ``Last-Event-ID`` resumes |
-| ``GET /v1/topology/{plan}`` | the drawing of a plan, and the same graph as a list of arrows |
 | ``POST /v1/rides`` | books one ride, with any plan: booking's response |
 | ``GET /v1/rides/{booking_id}`` | a booking as its rider sees it: booking's response |
 """
@@ -19,11 +18,10 @@ from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
 
 from prebook.contracts.booking import BookingRequest
-from prebook.control_room.drawing import VIEWS, PlanTopology, draw_plan
 from prebook.control_room.feed import MAX_WATCHERS, Feed, TooManyWatchers
 from prebook.control_room.upstream import Upstream
 from prebook.http.bodies import StrictBody
-from prebook.http.problems import Problem, found_or_404
+from prebook.http.problems import Problem
 
 EVENT_STREAM = "text/event-stream"
 BOOKING_TIMEOUT_S = 12.0
@@ -31,7 +29,6 @@ BOOKING_TIMEOUT_S = 12.0
 RIDE_KEY_PREFIX = "control-room-"
 BookingId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_.:-]{1,200}$", description="id of the booking")]
 RideBody = Annotated[BookingRequest, Body()]
-PlanName = Annotated[str, PathParameter(description=f"one of {', '.join(VIEWS)}")]
 
 
 def api_routes(feed: Feed, client: httpx.AsyncClient, booking_url: str) -> Sequence[ControllerRouterHandler]:
@@ -48,10 +45,6 @@ def api_routes(feed: Feed, client: httpx.AsyncClient, booking_url: str) -> Seque
             raise Problem(503, "too_many_streams", detail, headers={"retry-after": "5"}) from None
         return Stream(_chain(first, events), media_type=EVENT_STREAM)
 
-    @get("/v1/topology/{plan:str}", summary="Draw the topology of a plan")
-    async def get_topology(plan: PlanName) -> PlanTopology:
-        return draw_plan(found_or_404(plan if plan in VIEWS else None, "no_such_plan", f"choose {', '.join(VIEWS)}"))
-
     @post("/v1/rides", summary="Book one ride", dto=StrictBody[BookingRequest], return_dto=None)
     async def book(data: RideBody) -> Response[bytes]:
         return await booking.call("POST", "/v1/bookings", {"idempotency-key": f"{RIDE_KEY_PREFIX}{token_hex(8)}"}, data)
@@ -60,7 +53,7 @@ def api_routes(feed: Feed, client: httpx.AsyncClient, booking_url: str) -> Seque
     async def get_ride(booking_id: BookingId) -> Response[bytes]:
         return await booking.call("GET", f"/v1/bookings/{booking_id}")
 
-    return [follow, get_topology, book, get_ride]
+    return [follow, book, get_ride]
 
 
 async def _chain(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prebook.control_room.app import PageAddress, create_control_room
 from prebook.control_room.dead_letters import DeadLettersSource, OperatorAccess, dead_letter_routes
+from prebook.control_room.default_plan import plan_routes
 from prebook.control_room.fault_routes import fault_routes
 from prebook.control_room.faults import FaultDesk, commands_with
 from prebook.control_room.feed import Feed
@@ -15,8 +16,14 @@ from prebook.control_room.routes import api_routes
 from prebook.control_room.server import serve_page
 from prebook.control_room.sessions import Sessions
 from prebook.control_room.sources import LedgerSource, MetricsSource, QueuesSource
+from prebook.control_room.upstream import Upstream
+from prebook.flows import CONSOLE
 from prebook.http.client import create_http_client
+from prebook.http.signed_client import CallAuth
 from prebook.rabbit.management import ManagementClient
+
+CALL_TIMEOUT_S = 5.0
+"""Seconds for a call to an internal listener."""
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -38,6 +45,10 @@ class SuiteAccess:
     environment: Mapping[str, str]
     """Variables by which commands of the console find the suite, in addition to the process's own."""
 
+    def sign_for(self, service: str) -> Callable[[], CallAuth]:
+        """Return what signs calls to the internal listener of a service, by the secrets of the moment."""
+        return lambda: CallAuth(CONSOLE, self.console_secrets(), service)
+
 
 @asynccontextmanager
 async def open_control_room(address: PageAddress, suite: SuiteAccess, host: str, port: int) -> AsyncIterator[Sessions]:
@@ -53,13 +64,15 @@ async def open_control_room(address: PageAddress, suite: SuiteAccess, host: str,
         sources: list[Source] = [
             MetricsSource(client, suite.process_urls),
             QueuesSource(management),
-            LedgerSource(client, suite.process_urls["booking"], suite.console_secrets),
+            LedgerSource(client, suite.process_urls["booking"], suite.sign_for("booking")),
             DeadLettersSource(client, suite.operations),
         ]
         observing = asyncio.create_task(Observer(feed, sources).run())
         desk = FaultDesk(feed, commands_with(suite.environment))
+        booking = Upstream(client, "booking", suite.process_urls["booking"], CALL_TIMEOUT_S, suite.sign_for("booking"))
         routes = [
             *api_routes(feed, client, suite.booking_url),
+            *plan_routes(booking),
             *dead_letter_routes(client, suite.operations),
             *fault_routes(desk),
         ]

@@ -9,12 +9,11 @@ import httpx
 import msgspec
 
 from prebook.contracts.booking import LedgerClocks, LedgerTotals
+from prebook.contracts.default_plan import DefaultPlan
 from prebook.contracts.plan import plan_label
 from prebook.control_room.exposition import MetricSample, read_samples
 from prebook.control_room.figures import METRICS, CounterTotals, figures_of
-from prebook.flows import CONSOLE
 from prebook.http.client import limit_exchange
-from prebook.http.signed_client import CallAuth
 from prebook.messaging.errors import Unreachable
 from prebook.rabbit.management import ManagementClient
 
@@ -64,29 +63,33 @@ class QueuesSource:
 
 @dataclass
 class LedgerSource:
-    """Bookings by plan and state, and the clocks of each plan, as booking has them."""
+    """Bookings by plan and state, the clocks of each plan, and the default plan, as booking has them."""
 
     client: httpx.AsyncClient
     booking_url: str
     """Base URL of the internal listener of the process that serves riders: only it knows the times of responses."""
-    secrets: Callable[[], Sequence[str]]
-    """Returns the active secrets by which the console signs its calls."""
+    auth: Callable[[], httpx.Auth]
+    """Returns what signs a call to booking in the console's name."""
     name: str = "ledger"
     interval_s: float = 1.0
 
     async def read(self) -> Mapping[str, Any]:
-        """Return the sections ``ledger`` and ``clocks``, by plan. Raises Unreachable."""
+        """Return ``ledger`` and ``clocks``, by plan, and ``default_plan``, by flow. Raises Unreachable."""
         totals = await self._get("/v1/ledger/totals", LedgerTotals)
         clocks = await self._get(f"/v1/ledger/clocks?window_s={CLOCK_WINDOW_S}", LedgerClocks)
+        default_plan = await self._get("/v1/default-plan", DefaultPlan)
         ledger: dict[str, dict[str, int]] = {}
         for row in totals.totals:
             ledger.setdefault(plan_label(row.couplings), {})[row.state.value] = row.bookings
-        return {"ledger": ledger, "clocks": {plan_label(each.couplings): _figures(each) for each in clocks.plans}}
+        return {
+            "ledger": ledger,
+            "clocks": {plan_label(each.couplings): _figures(each) for each in clocks.plans},
+            "default_plan": msgspec.to_builtins(default_plan.flows),
+        }
 
     async def _get(self, path: str, response_type: type[T]) -> T:
-        auth = CallAuth(CONSOLE, self.secrets(), "booking")
         async with limit_exchange(self.booking_url, REQUEST_TIMEOUT_S):
-            response = await self.client.get(self.booking_url + path, auth=auth)
+            response = await self.client.get(self.booking_url + path, auth=self.auth())
         if not response.is_success:
             raise Unreachable(f"booking answered {response.status_code} to {path}", reason="unreachable")
         return msgspec.json.decode(response.content, type=response_type)

@@ -1,6 +1,6 @@
 """Services that the control room calls in a rider's or an operator's place; their responses are passed on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -17,13 +17,15 @@ NO_HEADERS: Mapping[str, str] = {}
 
 @dataclass(frozen=True)
 class Upstream:
-    """Public listener of one service."""
+    """Listener of one service."""
 
     client: httpx.AsyncClient
     service: str
     url: str
     """Base URL."""
     timeout_s: float
+    auth: Callable[[], httpx.Auth] | None = None
+    """Returns what signs a request; called for each, because secrets are rotated."""
 
     async def call(
         self, method: str, path: str, headers: Mapping[str, str] = NO_HEADERS, body: msgspec.Struct | None = None
@@ -33,7 +35,9 @@ class Upstream:
         content = msgspec.json.encode(body) if body else b""
         try:
             async with limit_exchange(self.service, self.timeout_s):
-                response = await self.client.request(method, self.url + path, headers=sent, content=content)
+                response = await self.client.request(
+                    method, self.url + path, headers=sent, content=content, auth=self.auth() if self.auth else None
+                )
         except Unreachable as error:
             detail = f"{error}; the section on processes shows the state of {self.service}"
             raise Problem(502, f"{self.service}_unreachable", detail) from error

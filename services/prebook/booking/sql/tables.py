@@ -82,6 +82,13 @@ ROUTE = Table(
     Column("planned_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
     CheckConstraint("revision > 0", name="route_revision_check"),
 )
+SWITCH = Table(
+    "switch",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("changed_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+)
 TRIP = Table(
     "trip",
     METADATA,

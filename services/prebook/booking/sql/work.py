@@ -1,6 +1,6 @@
 """Bookings, idempotency records, campaign tokens and trips on PostgreSQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -35,6 +35,7 @@ from prebook.booking.store import (
     PlannedRoute,
     StaleDecision,
     StoredResponse,
+    SwitchPosition,
     WaitingPage,
 )
 from prebook.contracts.booking import LedgerTotal
@@ -61,6 +62,13 @@ SAVE_ROUTE = text("""
         SET revision = route.revision + 1, geometry = excluded.geometry, planned_at = now()
         WHERE route.geometry <> excluded.geometry
     RETURNING revision""")
+READ_SWITCHES = text("SELECT name, value, changed_at FROM switch")
+# A switch that is set to its present value keeps the time of its change.
+SET_SWITCH = text("""
+    INSERT INTO switch (name, value) VALUES (:name, :value)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_at = now()
+        WHERE switch.value <> excluded.value""")
+RESET_SWITCH = text("DELETE FROM switch WHERE name = :name")
 FIND_ROUTE = text("SELECT revision, geometry FROM route WHERE booking_id = :booking_id")
 
 # The booking's unique key decides between two requests, and only the winner writes the idempotency record. A second
@@ -194,6 +202,17 @@ class BookingSql(TripSql):
         if row is None:
             return None
         return PlannedRoute(revision=row.revision, geometry=msgspec.json.decode(row.geometry, type=RouteGeometry))
+
+    async def read_switches(self) -> Mapping[str, SwitchPosition]:
+        rows = await self.connection.execute_without_begin(READ_SWITCHES, {})
+        return {row.name: SwitchPosition(row.value, row.changed_at) for row in rows}
+
+    async def set_switches(self, values: Mapping[str, str | None]) -> None:
+        for name, value in sorted(values.items()):  # in one order, so that two operators cannot deadlock
+            if value is None:
+                await self.connection.execute(RESET_SWITCH, {"name": name})
+            else:
+                await self.connection.execute(SET_SWITCH, {"name": name, "value": value})
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
         await self.flush_guard()

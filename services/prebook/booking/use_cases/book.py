@@ -19,6 +19,7 @@ from prebook.booking.retention import RETENTION_S
 from prebook.booking.store import BookingWork, DuplicateKey, IdempotencyRecord, StoredResponse
 from prebook.booking.use_cases.admission import Admission
 from prebook.booking.use_cases.response_times import ResponseTimes
+from prebook.booking.use_cases.switches import Switches
 from prebook.booking.use_cases.validation import validate
 from prebook.booking.views import response_of
 from prebook.contracts.booking import BookingRequest, RideRequest
@@ -27,7 +28,6 @@ from prebook.contracts.ride import BookingState, StateChange
 from prebook.http.problems import Problem, retry_later_problem
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.handlers import HandlerContext, HandlerFunction, HandlerResult
-from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import MessageContext
 from prebook.patterns.trace import TraceContext
 from prebook.runtime.retention import DAY_S
@@ -66,13 +66,17 @@ class BookRide:
     """Admission of a booking request: refusal, new booking, or the stored response of an earlier request."""
 
     def __init__(
-        self, context: ServiceContext[BookingWork], admission: Admission, response_times: ResponseTimes
+        self,
+        context: ServiceContext[BookingWork],
+        admission: Admission,
+        response_times: ResponseTimes,
+        switches: Switches,
     ) -> None:
         self._gateway = context.gateway
         self._begin = context.units.commands
         self._clock = context.clock
         self._settings = context.settings
-        self._default_plan = default_plan(context.policies)
+        self._switches = switches
         self._admission = admission
         self._response_times = response_times
         self._tasks = context.tasks
@@ -84,7 +88,7 @@ class BookRide:
         """
         now = self._clock()
         arrived_s = self._response_times.now()
-        plan = {**self._default_plan, **(request.couplings or {})}
+        plan = {**await self._switches.default_plan(), **(request.couplings or {})}
         transition = process.start(_new_booking(key, request, plan, now), names_rider=self._settings.enriches_fares)
         refused = self._check_admission(request, transition, now)
         rider_key = transition.booking.rider_key

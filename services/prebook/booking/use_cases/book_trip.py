@@ -28,6 +28,7 @@ from prebook.booking.use_cases.book import (
     ride_of,
     sortable_id,
 )
+from prebook.booking.use_cases.switches import Switches
 from prebook.booking.use_cases.validation import validate_trip
 from prebook.booking.views import trip_view_of
 from prebook.contracts.plan import Plan
@@ -36,7 +37,6 @@ from prebook.contracts.trip_http import TripRequest
 from prebook.flows import Request
 from prebook.http.problems import Problem
 from prebook.messaging.handlers import HandlerContext, HandlerFunction, HandlerResult
-from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import MessageContext
 from prebook.patterns.aggregator import Aggregate
 from prebook.patterns.trace import TraceContext
@@ -67,10 +67,10 @@ def create_trip(tokens: CampaignTokens) -> HandlerFunction[BookingWork]:
 class BookTrip:
     """Admission of a request for a trip: refusal, new trip, or the stored response of an earlier request."""
 
-    def __init__(self, context: ServiceContext[BookingWork], admission: Admission) -> None:
+    def __init__(self, context: ServiceContext[BookingWork], admission: Admission, switches: Switches) -> None:
         self._context = context
         self._admission = admission
-        self._default_plan = default_plan(context.policies)
+        self._switches = switches
 
     async def book(self, key: str, request: TripRequest, trace: TraceContext) -> TripRecord:
         """Serve a request with this Idempotency-Key; return the trip's id and the response, whose status is 202.
@@ -78,7 +78,7 @@ class BookTrip:
         Work that has begun is completed even if the rider disconnects. Raises Problem if the request is refused.
         """
         now = self._context.clock()
-        plan = {**self._default_plan, **(request.couplings or {})}
+        plan = {**await self._switches.default_plan(), **(request.couplings or {})}
         trip = _new_trip(key, request, plan, now)
         rides = [ride_of(leg, trip.rider_id) for leg in request.legs]
         legs = split_trip(trip, rides, names_rider=self._context.settings.enriches_fares)

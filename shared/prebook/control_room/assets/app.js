@@ -9,6 +9,7 @@ import { Processes } from "./processes.js";
 import { Ride } from "./ride.js";
 import { bindLink, readRoute, refreshLinks } from "./route.js";
 import { Store } from "./store.js";
+import { Switches } from "./switches.js";
 
 const RENDER_INTERVAL_MS = 250;
 const CONNECTION_INTERVAL_MS = 500;
@@ -21,6 +22,7 @@ const panels = [
   header,
   flow,
   new Plans($("#plans"), store),
+  new Switches($("#plans .switches"), store),
   new Faults($("#faults"), store),
   letters,
   new Processes($("#health"), store),

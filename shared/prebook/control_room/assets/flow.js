@@ -15,6 +15,7 @@ export class Flow {
   #topologies = new Map();
   #drawn = null;
   #focused = "";
+  #isLoading = false;
 
   constructor(root, store) {
     Object.assign(this, { root, store, drawings: $(".drawings", root), tables: $(".graph-tables", root) });
@@ -34,15 +35,28 @@ export class Flow {
     setText(this.tableLink, this.asTable ? "Show as drawing" : "Show as table");
     this.drawings.hidden = this.asTable;
     this.tables.hidden = !this.asTable;
-    if (!this.#topologies.has(this.view)) {
-      const response = await fetch(`/v1/topology/${this.view}`);
-      if (!response.ok) return;
-      this.#topologies.set(this.view, await response.json());
-    }
+    if (!this.#topologies.has(this.view)) await this.#load(this.view);
     this.render();
   }
 
+  async #load(view) {
+    const response = await fetch(`/v1/topology/${view}`);
+    if (response.ok) this.#topologies.set(view, await response.json());
+  }
+
+  /** Draw the default plan anew once the suite has another one than the drawing. */
+  async #followDefaultPlan() {
+    const plan = Object.entries(this.store.section("default_plan"));
+    const drawn = this.#topologies.get("default")?.couplings;
+    if (this.view !== "default" || this.#isLoading || plan.every(([flow, { coupling }]) => drawn?.[flow] === coupling)) return;
+    this.#isLoading = true;
+    await this.#load("default");
+    this.#isLoading = false;
+    this.#drawn = null;
+  }
+
   render() {
+    this.#followDefaultPlan();
     const topology = this.#topologies.get(this.view);
     if (!topology || !this.store.sections) return;
     if (this.asTable) return this.#renderTables(topology);

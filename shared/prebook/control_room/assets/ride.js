@@ -1,9 +1,8 @@
-import { $, h, setAttributes, setText } from "./dom.js";
+import { createCouplingField, FLOWS } from "./couplings.js";
+import { $, setAttributes, setText } from "./dom.js";
 import { milliseconds } from "./format.js";
 import { send } from "./live.js";
 
-const FLOWS = ["quote_fare", "find_driver", "ask_fleet", "notify_rider"];
-const COUPLINGS = ["sync_api", "async_api", "one_way", "request_reply"];
 const PICKUP = { lat: 52.5, lon: 13.4 };
 const DROPOFF = { lat: 52.54, lon: 13.42 };
 const MS_PER_MINUTE = 60_000;
@@ -18,7 +17,7 @@ export class Ride {
     this.form = $("form", root);
     this.result = $(".result", root);
     $("[name=plan]", root).addEventListener("change", () => this.#showFlows());
-    this.selects = FLOWS.map((flow) => createSelect(flow));
+    this.selects = FLOWS.map((flow) => createCouplingField(flow, "field"));
     $(".flows", root).append(...this.selects.map(({ field }) => field));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -76,12 +75,6 @@ export class Ride {
       await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
     }
   }
-}
-
-function createSelect(flow) {
-  const id = `field-${flow}`;
-  const select = h("select", { id, name: flow }, COUPLINGS.map((coupling) => h("option", {}, coupling)));
-  return { select, field: h("div", { class: "field" }, h("label", { for: id }, flow), select) };
 }
 
 function describe({ state, history, fare, driver, reason, notified_at }) {

@@ -18,11 +18,13 @@ from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.use_cases.book import BookRide
 from prebook.booking.use_cases.response_times import ResponseTimes
+from prebook.booking.use_cases.switches import Switches
 from prebook.http.app import create_app
 from prebook.http.client import ServiceClient
 from prebook.lab.bench.components.http_endpoint import nothing_missing
 from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import LEASE_S, Relay
+from prebook.messaging.policy import default_plan
 from prebook.messaging.unit_of_work import OutboxMessage, UnitsOfWork
 from prebook.postgres.engine import POOL_SIZE, create_engine
 from prebook.postgres.outbox import SqlOutbox
@@ -45,7 +47,8 @@ class BookingAssembly:
         """Return the use case that accepts a booking, without its HTTP route."""
         context = self.assembled.context
         shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
-        return BookRide(context, admission(context, shedder), ResponseTimes())
+        switches = Switches(context.units, default_plan(context.policies))
+        return BookRide(context, admission(context, shedder), ResponseTimes(), switches)
 
     @asynccontextmanager
     async def close_after(self) -> AsyncIterator[None]:
