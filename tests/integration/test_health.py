@@ -31,6 +31,7 @@ FAMILIES = {
         "prebook_consumer_circuit_open",
         "prebook_consumer_paused_messages",
         "prebook_db_pool_timeouts",
+        "prebook_gauges_stale",
         "prebook_http_client_requests",
         "prebook_http_refused",
         "prebook_provider_circuit_open",

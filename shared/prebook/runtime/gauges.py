@@ -1,16 +1,22 @@
 """Metrics of one process. Its gauges are refreshed whenever they are scraped."""
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.flows import ALL_FLOWS
 from prebook.messaging.channel import Channels
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.pool import pool_timeouts
 
+REFRESH_TIMEOUT_S = 5.0
+"""Half of the time that Prometheus gives a scrape by default; a statement may wait for 17 s."""
+GaugeRefresh = Callable[[], Awaitable[object]]
+"""Sets gauges to their present values, for which it may read the database."""
 ProviderCircuits = Callable[[], Mapping[str, bool]]
 """Returns, by provider, whether calls to it are suspended."""
 
@@ -72,6 +78,10 @@ class ProcessMetrics:
             "provider_circuit_open",
             "1 while calls to the provider are suspended by its circuit breaker, else 0.",
             "provider",
+        )
+        self.gauges_stale = gauge(
+            "gauges_stale",
+            "1 if this scrape could not read the database, so that gauges of rows have their last values, else 0.",
         )
         self.db_pool_timeouts = counter(
             "db_pool_timeouts", "Timeouts while waiting for a database connection from the pool."
@@ -144,3 +154,21 @@ class ProcessGauges:
         self._metrics.outbox_abandoned.clear()
         for (state, cause), rows in depth.abandoned.items():
             self._metrics.outbox_abandoned.labels(state, cause).set(rows)
+
+
+async def refresh_all(refreshes: Iterable[GaugeRefresh], stale: Gauge) -> None:
+    """Refresh gauges before a scrape, which is answered even if the database is away: then it is needed most.
+
+    ``stale`` is set to whether a refresh failed or took too long.
+    """
+    is_stale = False
+    try:
+        async with asyncio.timeout(REFRESH_TIMEOUT_S):
+            for refresh in refreshes:
+                try:
+                    await refresh()
+                except Unreachable:
+                    is_stale = True
+    except TimeoutError:
+        is_stale = True
+    stale.set(is_stale)

@@ -42,7 +42,7 @@ from prebook.runtime.crash_files import arm_crash_files
 from prebook.runtime.crash_message import arm_crash_message
 from prebook.runtime.environment import EXIT_BAD_SETTINGS, BadSettings
 from prebook.runtime.garbage_collection import freeze_long_lived_objects
-from prebook.runtime.gauges import ProcessGauges, ProcessMetrics, provider_circuit_states
+from prebook.runtime.gauges import ProcessGauges, ProcessMetrics, provider_circuit_states, refresh_all
 from prebook.runtime.loops import cancel_and_wait, run_every, run_forever
 from prebook.runtime.partitioned_queues import PartitionedQueues
 from prebook.runtime.retention import common_purges
@@ -166,12 +166,8 @@ class ServiceProcess(Generic[W]):
         return missing
 
     async def _refresh_gauges(self) -> None:
-        for refresh in (
-            self.gauges.refresh,
-            self.partitioned_queues.refresh_gauges,
-            *self.assembled.extensions.gauge_refreshers,
-        ):
-            await refresh()
+        refreshes = (self.gauges.refresh, self.partitioned_queues.refresh_gauges)
+        await refresh_all((*refreshes, *self.assembled.extensions.gauge_refreshers), self.metrics.gauges_stale)
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncIterator[None]:
