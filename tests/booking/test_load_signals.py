@@ -130,3 +130,19 @@ async def test_the_number_of_scanned_rows_is_bounded(
     signals = await read_signals(begin_sql)
     assert signals.pending_requests == {QUOTE_BY_ONE_WAY: MAX_ROWS}
     assert signals.time_to_deadline_s[QUOTE_BY_ONE_WAY] < timedelta(seconds=20).total_seconds()
+
+
+@pytest.mark.parametrize("replies_per_s", [1_000, 5_000, 15_000])
+async def test_the_rate_of_replies_is_right_at_any_rate(
+    begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine, replies_per_s: int
+) -> None:
+    await request_fare(begin_sql, "b1")
+    await change(
+        engine,
+        "INSERT INTO inbox (message_id, flow, conversation_id, received_at) "
+        "SELECT 'r' || n, 'quote_fare', 'b1', now() - make_interval(secs => n / CAST(:per_s AS float8)) "
+        "FROM generate_series(1, :rows) AS n",
+        per_s=replies_per_s,
+        rows=2 * MAX_ROWS,
+    )
+    assert (await read_signals(begin_sql)).replies_per_s[QUOTE_BY_ONE_WAY] == pytest.approx(replies_per_s, rel=0.01)

@@ -18,8 +18,11 @@ from prebook.postgres.state_literals import with_states
 
 RATE_WINDOW_S = 3.0
 """Window of the reply rate, in seconds."""
+MIN_RATE_WINDOW_S = 0.1
+"""Shortest window: messages of one transaction are received at the same time."""
 
-# The latest reply shows that its provider is there. A timeout reply, which ends its booking, shows the opposite.
+# Beyond max_rows replies in the window, the newest ones are read, and their own time is the window. The latest
+# reply shows that its provider is there. A timeout reply, which ends its booking, shows the opposite.
 READ_LOAD_SIGNALS = text(
     with_states(
         """
@@ -32,16 +35,22 @@ READ_LOAD_SIGNALS = text(
     received AS (
         SELECT flow, conversation_id, received_at FROM inbox
         WHERE received_at > now() - make_interval(secs => :window_s) AND flow = ANY (CAST(:flows AS text[]))
-        LIMIT :max_rows)
+        ORDER BY received_at DESC LIMIT :max_rows),
+    rate_window AS (
+        SELECT CASE WHEN count(*) < :max_rows THEN CAST(:window_s AS float8)
+            ELSE greatest(extract(epoch FROM max(received_at) - min(received_at)), :min_window_s) END AS seconds
+        FROM received)
     SELECT 'outbox' AS signal, '' AS flow, '' AS coupling, count(*) AS rows,
         coalesce(extract(epoch FROM now() - min(created_at)
-            FILTER (WHERE route = :route AND flow = ANY (CAST(:flows AS text[])))), 0) AS seconds FROM waiting
+            FILTER (WHERE route = :route AND flow = ANY (CAST(:flows AS text[])))), 0) AS seconds,
+        0 AS window_s FROM waiting
     UNION ALL
-    SELECT 'pending', flow, plan ->> flow, count(*), extract(epoch FROM min(due_at) - now())
+    SELECT 'pending', flow, plan ->> flow, count(*), extract(epoch FROM min(due_at) - now()), 0
     FROM pending JOIN booking ON id = conversation_id GROUP BY flow, plan ->> flow
     UNION ALL
     SELECT 'received', flow, plan ->> flow, count(*),
-        extract(epoch FROM now() - max(received_at) FILTER (WHERE state NOT IN ({EXPIRED}, {FAILED})))
+        extract(epoch FROM now() - max(received_at) FILTER (WHERE state NOT IN ({EXPIRED}, {FAILED}))),
+        (SELECT seconds FROM rate_window)
     FROM received JOIN booking ON id = conversation_id GROUP BY flow, plan ->> flow""",
         OutboxState,
         BookingState,
@@ -59,7 +68,7 @@ def load_signals_of(rows: Sequence[Any]) -> LoadSignals:
         outbox_age_s=float(outbox.seconds),
         pending_requests={flow_coupling: row.rows for flow_coupling, row in pending.items()},
         time_to_deadline_s={flow_coupling: float(row.seconds) for flow_coupling, row in pending.items()},
-        replies_per_s={flow_coupling: row.rows / RATE_WINDOW_S for flow_coupling, row in received.items()},
+        replies_per_s={flow_coupling: row.rows / float(row.window_s) for flow_coupling, row in received.items()},
         reply_age_s={
             flow_coupling: float(row.seconds) for flow_coupling, row in received.items() if row.seconds is not None
         },

@@ -14,7 +14,7 @@ from prebook.booking.sql.ledger_figures import (
     clocks_of,
     totals_of,
 )
-from prebook.booking.sql.load_signals import RATE_WINDOW_S, READ_LOAD_SIGNALS, load_signals_of
+from prebook.booking.sql.load_signals import MIN_RATE_WINDOW_S, RATE_WINDOW_S, READ_LOAD_SIGNALS, load_signals_of
 from prebook.booking.sql.rows import (
     MUTABLE_COLUMNS,
     booking_of,
@@ -225,7 +225,8 @@ class BookingSql(TripSql):
         )
 
     async def read_load_signals(self, flows: Collection[str], max_rows: int) -> LoadSignals:
-        values = {"flows": list(flows), "max_rows": max_rows, "route": BROKER_ROUTE, "window_s": RATE_WINDOW_S}
+        window = {"window_s": RATE_WINDOW_S, "min_window_s": MIN_RATE_WINDOW_S}
+        values = {"flows": list(flows), "max_rows": max_rows, "route": BROKER_ROUTE, **window}
         return load_signals_of((await self.connection.execute_without_begin(READ_LOAD_SIGNALS, values)).all())
 
     async def list_waiting(self, after: datetime, before: datetime, limit: int) -> WaitingPage:
