@@ -26,6 +26,7 @@ from prebook.rabbit.management import ManagementClient
 from prebook.runtime.paths import couplings_file
 from prebook.text_file import read_text
 from prebook.topology.access import OBSERVER_TOPOLOGY
+from prebook.topology.archive import ArchiveRetention, read_archive_retention
 from prebook.topology.asyncapi import asyncapi_document
 from prebook.topology.check import Difference, LiveBroker, differences
 from prebook.topology.diagrams import mermaid_diagram
@@ -220,9 +221,18 @@ def load_subscriptions(path: Path) -> RideSubscriptions:
         raise click.UsageError(f"{error}; name the file with --policies") from error
 
 
+def load_archive_retention(path: Path) -> ArchiveRetention:
+    """Read the retention of the archive from ``path``. Raises click.UsageError if it is invalid."""
+    try:
+        return read_archive_retention(path)
+    except InvalidPolicies as error:
+        raise click.UsageError(f"{error}; name the file with --policies") from error
+
+
 def load_model(path: Path) -> Topology:
-    """Return the topology of a suite with the policies and subscriptions of ``path``. Raises click.UsageError."""
-    return suite_topology(retry_delays_s(load_policies(path)), subscriptions=load_subscriptions(path))
+    """Return the topology of a suite with the policies and further tables of ``path``. Raises click.UsageError."""
+    delays_s = retry_delays_s(load_policies(path))
+    return suite_topology(delays_s, subscriptions=load_subscriptions(path), archive=load_archive_retention(path))
 
 
 def _read_passwords(path: Path | None) -> Mapping[str, str]:

@@ -20,6 +20,7 @@ from prebook.postgres.engine import CONNECTIONS_PER_PROCESS
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
 from prebook.runtime import paths
+from prebook.topology.archive import read_archive_retention
 from prebook.topology.model import suite_topology
 from prebook.topology.ride_subscriptions import read_ride_subscriptions
 
@@ -98,7 +99,11 @@ async def _declare(access: AdminAccess) -> None:
     try:
         couplings = paths.couplings_file()
         subscriptions = read_ride_subscriptions(couplings)
-        topology = suite_topology(retry_delays_s(read_policies(couplings)), subscriptions=subscriptions)
+        topology = suite_topology(
+            retry_delays_s(read_policies(couplings)),
+            subscriptions=subscriptions,
+            archive=read_archive_retention(couplings),
+        )
         async with (
             asyncio.timeout(DECLARE_TIMEOUT_S),
             ManagementClient(access.management_url, access.management_user, access.management_password) as broker,

@@ -8,6 +8,7 @@ from prebook.kubernetes.cluster import ClusterSettings, read_cluster_settings
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import Policies, read_policies, retry_delays_s
 from prebook.topology.access import OBSERVER_TOPOLOGY
+from prebook.topology.archive import read_archive_retention
 from prebook.topology.model import suite_topology
 from prebook.topology.ride_subscriptions import read_ride_subscriptions
 from prebook.topology.values import Topology
@@ -52,8 +53,9 @@ def read_suite_model(couplings: Path, cluster: Path) -> SuiteModel:
     try:
         policies = read_policies(couplings)
         subscriptions = read_ride_subscriptions(couplings)
+        archive = read_archive_retention(couplings)
         text = couplings.read_text()
     except (InvalidPolicies, OSError) as error:
         raise UserError(str(error), "correct the file, or name another one with --policies") from error
-    topology = suite_topology(retry_delays_s(policies), subscriptions=subscriptions)
+    topology = suite_topology(retry_delays_s(policies), subscriptions=subscriptions, archive=archive)
     return SuiteModel(topology, policies, read_cluster_settings(cluster), text)

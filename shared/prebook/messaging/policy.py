@@ -76,11 +76,12 @@ Policies = Mapping[str, FlowPolicy]
 
 
 class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
-    """``topology.ride_subscriptions`` reads the tables other than ``flows``."""
+    """``topology.ride_subscriptions`` and ``topology.archive`` read the tables other than ``flows``."""
 
     flows: dict[str, FlowPolicy]
     desks: Any = None
     extraordinary_rides: Any = None
+    archive: Any = None
 
 
 def read_policies(path: Path) -> dict[str, FlowPolicy]:
