@@ -6,7 +6,7 @@ import pytest
 
 from prebook.lab.capacity.costs import MS_PER_S
 from prebook.lab.capacity.simulation import RideSimulation, simulate_burst
-from prebook.lab.capacity.stages import cell_processors, machine_processors
+from prebook.lab.capacity.stages import STAGES, cell_processors, machine_processors
 from tests.lab.capacity.capacities import COSTS, MODEL
 
 CORES = 4.0
@@ -52,9 +52,9 @@ def test_no_pool_of_processors_does_more_than_it_can() -> None:
     simulation = RideSimulation(machine_processors(COSTS, CORES), has_admission=False)
     seconds = [simulation.run_second(3 * KNEE) for _ in range(10)]
     for second in seconds:
-        for service in ("pricing", "fleets", "notification"):
-            cores = second.handled.get(service, 0.0) * COSTS.processes[service].ms_per_ride / MS_PER_S
-            assert cores <= 1.0 - COSTS.processes[service].standing_cores + 1e-6
+        for stage, handled in zip(STAGES, second.handled, strict=True):
+            cores = handled * stage.share * COSTS.processes[stage.service].ms_per_ride / MS_PER_S
+            assert cores <= 1.0 - COSTS.processes[stage.service].standing_cores + 1e-6
 
 
 def test_a_cell_settles_its_rate_and_survives_a_burst_by_refusing() -> None:

@@ -104,21 +104,29 @@ class RideLoad:
         Raises:
             UserError: A message or reply was still outstanding after AT_REST_TIMEOUT_S seconds.
         """
-        run = run or self.next_run()
-        requests = self._prepare_requests(run, (plan,) if isinstance(plan, str) else plan, rate_per_s, rides)
+        offsets_s = [number / rate_per_s for number in range(rides)]
+        return await self.offer_at(offsets_s, (plan,) if isinstance(plan, str) else plan, run or self.next_run())
+
+    async def offer_at(self, offsets_s: Sequence[float], plans: Sequence[str], run: str) -> RideLoadResult:
+        """Offer a ride at each of ``offsets_s``, ascending seconds from now, and return their outcomes.
+
+        Raises:
+            UserError: A message or reply was still outstanding after AT_REST_TIMEOUT_S seconds.
+        """
+        requests = self._prepare_requests(run, plans, offsets_s)
         started = time.perf_counter()
         samples = await self._send(requests)
         await self.wait_until_at_rest(run)
         return await self._read_result(run, samples, time.perf_counter() - started)
 
     def _prepare_requests(
-        self, run: str, plans: Sequence[str], rate_per_s: float, rides: int
+        self, run: str, plans: Sequence[str], offsets_s: Sequence[float]
     ) -> Sequence[PreparedRequest]:
         planned = [
-            PlannedRequest(number / rate_per_s, self.rides + number, plans[number % len(plans)])
-            for number in range(rides)
+            PlannedRequest(offset_s, self.rides + number, plans[number % len(plans)])
+            for number, offset_s in enumerate(offsets_s)
         ]
-        self.rides += rides
+        self.rides += len(offsets_s)
         return prepare_requests(
             planned, run_id=run, scenario=SCENARIO, seed=SEED, week=campaign_week(datetime.now(UTC))
         )

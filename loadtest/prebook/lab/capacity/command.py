@@ -14,13 +14,15 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import POSITIVE, json_option
 from prebook.devstack.terminal import PlainConsole, echo
 from prebook.flows import SERVICES
-from prebook.kubernetes.scaling import max_useful_replicas
+from prebook.kubernetes.cluster import read_cluster_settings
+from prebook.kubernetes.scaling import max_useful_replicas, messages_per_replica
 from prebook.lab.bench.command import check_writable
 from prebook.lab.capacity import tables
 from prebook.lab.capacity.assumptions import Assumptions, list_assumptions
-from prebook.lab.capacity.costs import read_costs
+from prebook.lab.capacity.costs import costs_of, read_costs
 from prebook.lab.capacity.measurement import record_capacity
-from prebook.lab.capacity.recording import encode_recording, read_recording
+from prebook.lab.capacity.recording import RECORDING_FILE, encode_recording, read_recording
+from prebook.lab.capacity.replay import replay_burst, replayed_load, trigger_sets
 from prebook.lab.capacity.simulation import simulate_burst
 from prebook.lab.capacity.sizing import CapacityModel, Deployment
 from prebook.lab.capacity.stages import cell_processors
@@ -28,8 +30,8 @@ from prebook.lab.capacity.verdict import predictions
 from prebook.lab.capacity.walls import find_walls
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import Policies, read_policies, retry_delays_s
-from prebook.runtime.paths import couplings_file
-from prebook.topology.archive import MAX_BYTES
+from prebook.runtime.paths import couplings_file, kubernetes_dir
+from prebook.topology.archive import read_archive_retention
 from prebook.topology.model import suite_topology
 from prebook.topology.values import QUORUM
 
@@ -43,6 +45,7 @@ EXAMPLES = examples(
     "prebook capacity --rides 500 --assume node_cores=8 --assume database_cores=16",
     "prebook capacity --rides 1000 --burst 3       a burst of three times the rate, simulated",
     "prebook capacity check                        measure this machine, and compare",
+    "prebook capacity autoscaler                   replay a burst through the autoscaler's formulas",
 )
 
 
@@ -158,6 +161,55 @@ def check(*, plan: str, recording_path: Path | None, output_path: Path | None, a
     sys.exit(0 if all(each.ok for each in found) else 1)
 
 
+@capacity.command(
+    epilog=examples(
+        "prebook capacity autoscaler",
+        "prebook capacity autoscaler --peak 600 --back-pressure on",
+    )
+)
+@click.option(
+    "--recording",
+    "recording_path",
+    type=FILE,
+    default=RECORDING_FILE,
+    show_default="docs/results/capacity-recording.json",
+    help="Measurement with the seconds of a burst, from `prebook capacity check --output FILE`.",
+)
+@click.option(
+    "--peak", type=POSITIVE, default=1200.0, show_default=True, help="Rate to which the recorded burst is scaled."
+)
+@click.option(
+    "--back-pressure",
+    type=click.Choice(["on", "off"]),
+    default="off",
+    show_default=True,
+    help="Whether booking refuses rides that would wait too long.",
+)
+@json_option()
+def autoscaler(*, recording_path: Path, peak: float, back_pressure: str, as_json: bool) -> None:
+    """Replay a recorded burst through KEDA's formulas, for every mode of its RabbitMQ trigger.
+
+    Arrivals are recorded, queues are simulated with the recorded cost of a ride, and replicas follow the autoscaler's
+    arithmetic within deploy/kubernetes/cluster.toml. Takes about a minute. Exit status 1 if a service ever has more
+    replicas than partitions.
+    """
+    recording = read_recording(recording_path)
+    policies, archive_bytes = _read_couplings()
+    costs = costs_of(recording.plan, recording.costs, recording_path.name)
+    model = CapacityModel(Coupling(recording.plan), costs, deployment_of(policies, archive_bytes), Assumptions())
+    sizes = read_cluster_settings(kubernetes_dir() / "cluster.toml").services
+    load = replayed_load(recording.burst, peak)
+    outcomes = [
+        replay_burst(triggers, load, model, sizes, has_admission=back_pressure == "on")
+        for triggers in trigger_sets(messages_per_replica(policies))
+    ]
+    if as_json:
+        echo(msgspec.json.encode(outcomes))
+    else:
+        PlainConsole(width=None if sys.stdout.isatty() else CONSOLE_WIDTH).print(tables.replay_table(outcomes))
+    sys.exit(0 if all(outcome.max_above_partitions <= 0 for outcome in outcomes) else 1)
+
+
 def parse_assumptions(assumed: Sequence[str]) -> Assumptions:
     """Return the assumptions with those replaced that NAME=VALUE texts name. Raises click.UsageError."""
     assumptions = Assumptions()
@@ -177,19 +229,23 @@ def parse_assumptions(assumed: Sequence[str]) -> Assumptions:
 
 def read_deployment() -> Deployment:
     """Read what the model needs from topology and policies. Raises UserError."""
+    return deployment_of(*_read_couplings())
+
+
+def _read_couplings() -> tuple[Policies, int]:
+    """Return the policies, and the maximum size of the archive. Raises UserError."""
     try:
-        policies = read_policies(couplings_file())
+        return read_policies(couplings_file()), read_archive_retention(couplings_file()).max_bytes
     except InvalidPolicies as error:
         raise UserError(str(error), "correct the file, or name another one in PREBOOK_COUPLINGS") from error
-    return deployment_of(policies)
 
 
-def deployment_of(policies: Policies) -> Deployment:
+def deployment_of(policies: Policies, archive_bytes: int) -> Deployment:
     """Return quorum queues, partitions and the archive's size of the suite's topology."""
     queues = suite_topology(retry_delays_s(policies)).queues
     bounds = {service: max_useful_replicas(service, policies) for service in SERVICES}
     return Deployment(
         quorum_queues=sum(set(QUORUM) <= set(queue.arguments) for queue in queues),
         partitions={service: bound for service, bound in bounds.items() if bound},
-        archive_bytes=MAX_BYTES,
+        archive_bytes=archive_bytes,
     )

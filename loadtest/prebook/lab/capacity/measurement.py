@@ -22,6 +22,7 @@ from prebook.lab.bench.subjects.ride_counts import count_per_ride
 from prebook.lab.bench.subjects.ride_figures import (
     BUSY_PER_S,
     BUSY_RIDES,
+    MIN_PER_S,
     RATE_FACTOR,
     START_PER_S,
     STEADY_PER_S,
@@ -34,6 +35,7 @@ from prebook.lab.bench.subjects.ride_figures import (
 from prebook.lab.bench.suite import BenchSuite, start_suite
 from prebook.lab.burst.backlog import read_backlog
 from prebook.lab.capacity.recording import CapacityRecording, QueueSample, RecordedBurst, RecordedSecond
+from prebook.lab.load.arrivals import ArrivalProcess, Arrivals, arrival_offsets
 from prebook.lab.suite_client.broker_management import BrokerManagement, BrokerManagementError
 from prebook.lab.suite_client.database import connect
 from prebook.messaging.addresses import VHOST
@@ -44,7 +46,8 @@ ROUNDS = 3
 BISECTIONS = 2
 """Steps between the last good rate and the first bad one: they narrow the knee from a quarter to a sixteenth."""
 BURST_FACTOR = 5.0
-BURST_S = 30
+BURST_S = 60
+BURST_SEED = "capacity"
 SAMPLE_INTERVAL_S = 1.0
 READ_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, BrokerManagementError, OSError, TimeoutError)
 Log = Callable[[str], None]
@@ -94,16 +97,15 @@ async def _measure_costs(load: RideLoad, plan: str, log: Log) -> tuple[RideFigur
 
 
 async def _find_knee(load: RideLoad, plan: str, figures: RideFigures, log: Log) -> None:
-    """Raise the rate until a step exceeds the knee, then bisect; store the best settled rate in ``figures``.
+    """Bracket the knee between a good and a bad rate, then bisect; store the best settled rate in ``figures``.
 
     Raises:
-        UserError: The first step already exceeds the knee.
+        UserError: Every rate down to MIN_PER_S exceeds the knee.
     """
-    good, bad = 0.0, 0.0
+    good = bad = 0.0
     bisections = 0
     rate = START_PER_S
-    while bisections < BISECTIONS:
-        bisections += bool(bad)
+    while bisections <= BISECTIONS:
         result = await run_step(load, plan, rate)
         reason = overload_reason(result)
         log(f"knee: offered {rate:.1f}, settled {result.settled_per_s:.1f} rides/s; {reason or 'sustained'}")
@@ -113,19 +115,25 @@ async def _find_knee(load: RideLoad, plan: str, figures: RideFigures, log: Log) 
         else:
             good = rate
             figures.knee_per_s = max(figures.knee_per_s, result.settled_per_s)
-        if not good:
+        if good and bad:
+            bisections += 1
+            rate = (good + bad) / 2
+        else:
+            rate = rate * RATE_FACTOR if good else rate / RATE_FACTOR
+        if rate < MIN_PER_S:
             raise UserError(f"no knee: {figures.knee_limit}", "stop other programs of this machine, and run it again")
-        rate = (good + bad) / 2 if bad else rate * RATE_FACTOR
 
 
 async def _record_burst(load: RideLoad, plan: str, rate_per_s: int, log: Log) -> RecordedBurst:
     log(f"burst: {rate_per_s} rides/s for {BURST_S} s")
+    offsets_s = arrival_offsets(Arrivals(ArrivalProcess.POISSON, rate_per_s, BURST_S), BURST_SEED)
+    offered = Counter(map(int, offsets_s))
     run = load.next_run()
     recorder = _BurstRecorder(load.suite)
     started_at = datetime.now(UTC)
     recording = asyncio.create_task(recorder.run())
     try:
-        await load.offer(plan, rate_per_s, rate_per_s * BURST_S, run)
+        await load.offer_at(offsets_s, (plan,), run)
     finally:
         recorder.stopped.set()
         await recording
@@ -134,7 +142,7 @@ async def _record_burst(load: RideLoad, plan: str, rate_per_s: int, log: Log) ->
     settled = Counter(_second(ride.settled_at, started_at) for ride in times if ride.settled_at)
     seconds = tuple(
         RecordedSecond(
-            offered=rate_per_s if second < BURST_S else 0,
+            offered=offered[second],
             accepted=accepted[second],
             settled=settled[second],
             oldest_s=recorder.ages_s.get(second),

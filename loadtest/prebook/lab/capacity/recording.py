@@ -9,6 +9,8 @@ from prebook.devstack.errors import UserError
 from prebook.lab.bench.subjects.ride_baseline import RideBaseline
 
 SCHEMA = "prebook.capacity/1"
+RECORDING_FILE = Path(__file__).parents[4] / "docs" / "results" / "capacity-recording.json"
+"""Measurement whose burst is replayed unless another file is named."""
 
 
 class QueueSample(msgspec.Struct, frozen=True, array_like=True):

@@ -4,8 +4,8 @@ Rides are a fluid, moved in steps: each stage works on its queue as far as its p
 next stage's queue at the next step. Source: queueing theory, fluid approximation.
 """
 
-from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from prebook.lab.capacity.stages import ADMITTED_FLOWS, SETTLED_AFTER, STAGES, Processors
@@ -35,10 +35,10 @@ class SimulatedSecond:
     """Rides that are accepted and not settled, at the end of the second."""
     oldest_s: float
     """Highest age of the oldest request without a reply."""
-    received: Mapping[str, float]
-    """Messages that came into the queues of each service, in rides: a ride's second message counts again."""
-    handled: Mapping[str, float]
-    """Messages that each service handled, in rides."""
+    received: Sequence[float]
+    """Rides that entered each stage."""
+    handled: Sequence[float]
+    """Rides that left each stage."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,19 @@ class RideSimulation:
         self._admission = {flow: _Admission() for flow in ADMITTED_FLOWS}
         self._now_s = 0.0
         self._settled = 0.0
-        self._received: dict[str, float] = {}
-        self._handled: dict[str, float] = {}
+        self._received = [0.0] * len(STAGES)
+        self._handled = [0.0] * len(STAGES)
 
-    def waiting(self, service: str) -> float:
-        """Return the rides that wait in the stages of a service."""
-        return sum(queue.rides for stage, queue in zip(STAGES, self._queues, strict=True) if stage.service == service)
+    @property
+    def waiting(self) -> Sequence[float]:
+        """Rides that wait in each stage."""
+        return [queue.rides for queue in self._queues]
 
     def run_second(self, offered: float) -> SimulatedSecond:
         """Offer rides, evenly over one second, and return what happened in it."""
         self._settled = 0.0
-        self._received = defaultdict(float)
-        self._handled = defaultdict(float)
+        self._received = [0.0] * len(STAGES)
+        self._handled = [0.0] * len(STAGES)
         accepted = oldest_s = 0.0
         steps = round(1 / STEP_S)
         for _ in range(steps):
@@ -113,9 +114,7 @@ class RideSimulation:
         for flow, admission in self._admission.items():
             admission.sample(self._pending(flow))
         pending = sum(queue.rides for queue in self._queues[: SETTLED_AFTER + 1])
-        return SimulatedSecond(
-            offered, accepted, self._settled, pending, oldest_s, dict(self._received), dict(self._handled)
-        )
+        return SimulatedSecond(offered, accepted, self._settled, pending, oldest_s, self._received, self._handled)
 
     def _run_step(self, offered: float) -> float:
         """Admit, work and move rides for one step; return the admitted ones."""
@@ -153,7 +152,7 @@ class RideSimulation:
         """Move rides from a stage to the next one, the oldest first."""
         stage = STAGES[number]
         for began_s, moved in self._queues[number].take(rides):
-            self._handled[stage.service] += moved
+            self._handled[number] += moved
             if number == SETTLED_AFTER:
                 self._settled += moved
             if number + 1 == len(STAGES):
@@ -165,7 +164,7 @@ class RideSimulation:
 
     def _enter(self, number: int, began_s: float, rides: float) -> None:
         self._queues[number].put(began_s, rides)
-        self._received[STAGES[number].service] += rides
+        self._received[number] += rides
 
     def _pending(self, flow: str) -> float:
         return sum(queue.rides for stage, queue in zip(STAGES, self._queues, strict=True) if stage.flow == flow)

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE
+from prebook.flows import ASK_FLEET, FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE
 from prebook.lab.capacity.costs import BROKER, DATABASE, MS_PER_S, RideCosts
 from prebook.lab.capacity.sizing import CapacityModel
+from prebook.messaging.addresses import reply_queue, request_queue
+from prebook.runtime.offer_settings import DEFAULT_FLEETS
 
 MACHINE = "machine"
 """Pool of all cores of a machine that runs everything."""
@@ -17,23 +19,28 @@ Demand = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a ride: the service that does it, its share of the service's cost, and the flow it belongs to."""
+    """One step of a ride: the service that does it, its share of the service's cost, and the flow it belongs to.
+
+    ``queue``: queue of the coupling `request_reply` from which its ``messages`` come; empty for a rider's request.
+    """
 
     service: str
     share: float
     flow: str
+    queue: str = ""
+    messages: int = 1
 
 
 STAGES = (
     Stage("booking", 0.25, QUOTE_FARE.name),
-    Stage("pricing", 1.0, QUOTE_FARE.name),
-    Stage("booking", 0.25, QUOTE_FARE.name),
-    Stage("matching", 0.4, FIND_DRIVER.name),
-    Stage("fleets", 1.0, FIND_DRIVER.name),
-    Stage("matching", 0.6, FIND_DRIVER.name),
-    Stage("booking", 0.25, FIND_DRIVER.name),
-    Stage("notification", 1.0, NOTIFY_RIDER.name),
-    Stage("booking", 0.25, NOTIFY_RIDER.name),
+    Stage("pricing", 1.0, QUOTE_FARE.name, request_queue("pricing", QUOTE_FARE.name)),
+    Stage("booking", 0.25, QUOTE_FARE.name, reply_queue("booking")),
+    Stage("matching", 0.4, FIND_DRIVER.name, request_queue("matching", FIND_DRIVER.name)),
+    Stage("fleets", 1.0, FIND_DRIVER.name, request_queue("fleets", ASK_FLEET.name), len(DEFAULT_FLEETS)),
+    Stage("matching", 0.6, FIND_DRIVER.name, reply_queue("matching"), len(DEFAULT_FLEETS)),
+    Stage("booking", 0.25, FIND_DRIVER.name, reply_queue("booking")),
+    Stage("notification", 1.0, NOTIFY_RIDER.name, request_queue("notification", NOTIFY_RIDER.name)),
+    Stage("booking", 0.25, NOTIFY_RIDER.name, reply_queue("booking")),
 )
 """Messages of a ride in their order; each is taken to cost its service the same."""
 SETTLED_AFTER = max(number for number, stage in enumerate(STAGES) if stage.flow == FIND_DRIVER.name)

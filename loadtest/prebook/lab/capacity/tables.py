@@ -7,6 +7,7 @@ from rich.table import Table
 
 from prebook.lab.capacity.assumptions import list_assumptions
 from prebook.lab.capacity.costs import BROKER, DATABASE
+from prebook.lab.capacity.replay import ReplayOutcome
 from prebook.lab.capacity.simulation import BurstOutcome
 from prebook.lab.capacity.sizing import BrokerSize, Capacity, CapacityModel, DatabaseSize, ServiceSize
 from prebook.lab.capacity.verdict import Prediction
@@ -44,6 +45,16 @@ def prediction_table(found: Sequence[Prediction]) -> Table:
         table.add_row(
             each.name, f"{each.predicted:.1f}", f"{each.measured:.1f}", each.unit, f"{each.ratio:.2f}", verdict
         )
+    return table
+
+
+def replay_table(outcomes: Sequence[ReplayOutcome]) -> Table:
+    """Return what each set of triggers made of a burst."""
+    columns = ("triggers", "oldest request, s", "late, s", "most replicas", "replica minutes", "flaps", "refused, %")
+    table = _table("A burst, replayed through the autoscaler", *columns)
+    for each in outcomes:
+        figures = (each.oldest_s, each.late_s, each.max_replicas, each.replica_minutes, each.flaps, each.refused)
+        table.add_row(each.triggers, *map(str, figures))
     return table
 
 
