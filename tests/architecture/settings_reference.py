@@ -25,7 +25,7 @@ from prebook.cli.suite_access import (
 from prebook.cli.url import PageSettings
 from prebook.messaging.policy import FlowPolicy
 from prebook.runtime.settings import ServiceSettings
-from prebook.topology.archive import ArchiveRetention
+from prebook.topology.archive import RetentionPolicy
 from prebook.topology.ride_subscriptions import Desk, ExtraordinaryRides
 
 ROOT = Path(__file__).parents[2]
@@ -268,7 +268,7 @@ def render_page() -> str:
                 ExtraordinaryRides,
                 "shared/prebook/topology/ride_subscriptions.py",
             ),
-            *_table_section("archive", "or none", ArchiveRetention, "shared/prebook/topology/archive.py"),
+            *_table_section("archive", "or none", RetentionPolicy, "shared/prebook/topology/archive.py"),
         ]
     )
 

@@ -26,7 +26,7 @@ from prebook.rabbit.management import ManagementClient
 from prebook.runtime.paths import couplings_file
 from prebook.text_file import read_text
 from prebook.topology.access import OBSERVER_TOPOLOGY
-from prebook.topology.archive import ArchiveRetention, read_archive_retention
+from prebook.topology.archive import RetentionPolicy, read_archive_retention
 from prebook.topology.asyncapi import asyncapi_document
 from prebook.topology.check import Difference, LiveBroker, differences
 from prebook.topology.diagrams import mermaid_diagram
@@ -221,7 +221,7 @@ def load_subscriptions(path: Path) -> RideSubscriptions:
         raise click.UsageError(f"{error}; name the file with --policies") from error
 
 
-def load_archive_retention(path: Path) -> ArchiveRetention:
+def load_archive_retention(path: Path) -> RetentionPolicy:
     """Read the retention of the archive from ``path``. Raises click.UsageError if it is invalid."""
     try:
         return read_archive_retention(path)

@@ -38,7 +38,7 @@ SEGMENT_BYTES = 50_000_000
 """Size of a stream segment; retention removes whole segments only."""
 
 
-class ArchiveRetention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RetentionPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Table ``archive`` of couplings.toml. A field's description is its meaning in docs/reference/settings.md."""
 
     days: Annotated[int, msgspec.Meta(ge=1, le=MAX_DAYS, description="days for which the archive keeps messages")] = (
@@ -73,16 +73,16 @@ class ArchiveRetention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return ceil(self.days * DAY_S * self.rides_per_s * BYTES_PER_RIDE)
 
 
-DEFAULT_RETENTION = ArchiveRetention()
+DEFAULT_RETENTION = RetentionPolicy()
 
 
 class _ArchiveTable(msgspec.Struct):
     """The table of couplings.toml that concerns the archive; other modules read the others."""
 
-    archive: ArchiveRetention = DEFAULT_RETENTION
+    archive: RetentionPolicy = DEFAULT_RETENTION
 
 
-def read_archive_retention(path: Path) -> ArchiveRetention:
+def read_archive_retention(path: Path) -> RetentionPolicy:
     """Read the retention from a couplings.toml. Raises InvalidPolicies, also if its size is refused."""
     try:
         return msgspec.convert(tomllib.loads(read_text(path)), _ArchiveTable).archive
@@ -90,7 +90,7 @@ def read_archive_retention(path: Path) -> ArchiveRetention:
         raise InvalidPolicies(f"{path}: {error}") from error
 
 
-def archive_topology(base: Topology, retention: ArchiveRetention = DEFAULT_RETENTION) -> Topology:
+def archive_topology(base: Topology, retention: RetentionPolicy = DEFAULT_RETENTION) -> Topology:
     """Bind the stream to every routing key of the topic exchange that ``base`` binds to a queue.
 
     Other keys stay unbound, so that publishing with them is reported as unroutable.
@@ -112,7 +112,7 @@ def archive_topology(base: Topology, retention: ArchiveRetention = DEFAULT_RETEN
     )
 
 
-def _arguments(retention: ArchiveRetention) -> Arguments:
+def _arguments(retention: RetentionPolicy) -> Arguments:
     return arguments(
         max_age=f"{retention.days}D",
         max_length_bytes=retention.max_bytes,

@@ -9,7 +9,7 @@ from prebook.flows import ALL_FLOWS, ASK_FLEET, EVENT_PARTITIONS, EVENT_TYPES, E
 from prebook.messaging import addresses
 from prebook.messaging.addresses import QueueName
 from prebook.messaging.envelope import MessageKind
-from prebook.topology.archive import ARCHIVE_STREAM, DEFAULT_RETENTION, ArchiveRetention, archive_topology
+from prebook.topology.archive import ARCHIVE_STREAM, DEFAULT_RETENTION, RetentionPolicy, archive_topology
 from prebook.topology.partitions import partitioned_topology
 from prebook.topology.retry_and_dead_letter import with_retry_and_parking
 from prebook.topology.ride_subscriptions import (
@@ -28,7 +28,7 @@ def suite_topology(
     flows: Flows = ALL_FLOWS,
     event_types: EventTypes = EVENT_TYPES,
     subscriptions: RideSubscriptions = NO_SUBSCRIPTIONS,
-    archive: ArchiveRetention = DEFAULT_RETENTION,
+    archive: RetentionPolicy = DEFAULT_RETENTION,
 ) -> Topology:
     """Return the topology of a running suite: all couplings of all flows. ``delays_s``: seconds of the retry ladder."""
     parts = [plan(flow) for flow in flows for plan in COUPLING_TOPOLOGIES.values()]

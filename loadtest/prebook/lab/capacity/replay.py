@@ -52,7 +52,7 @@ class TriggerSet:
 
 
 class ReplayOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a set of triggers made of a burst."""
+    """Figures of a burst under one set of triggers."""
 
     triggers: str
     oldest_s: float
