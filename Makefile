@@ -61,6 +61,7 @@ check: $(VENV)/.dev ## Check style, format, types, import contracts, contracts o
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/prebook contracts check docs/reference/contracts.json
 	@$(BIN)/prebook coupling check
+	@$(BIN)/prebook generate --check
 
 kubernetes: $(VENV)/.dev ## Check that the Kubernetes manifests are as the model says, and that nothing is wrong in them
 	@$(BIN)/prebook kubernetes generate --check
@@ -72,7 +73,8 @@ kubernetes-schemas: $(VENV)/.dev ## Prune the JSON Schemas in the folder CRD_SCH
 schema: $(VENV)/.dev ## Write docs/reference/schema.sql from a migrated database
 	@$(BIN)/python -m tests.postgres.schema_reference
 
-docs: $(VENV)/.dev ## Write docs/reference/settings.md from the settings in the code
+docs: $(VENV)/.dev ## Write everything that follows from the model and the settings: pictures, AsyncAPI, broker, compose, Kubernetes
+	@$(BIN)/prebook generate
 	@$(BIN)/python -m tests.architecture.settings_reference
 
 lock: ## Update the lock files from pyproject.toml (needs uv)

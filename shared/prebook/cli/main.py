@@ -35,6 +35,7 @@ BUILT_IN_COMMANDS = {
     "secrets": "prebook.cli.secrets:secrets",
     "keys": "prebook.cli.keys:keys",
     "ready": "prebook.cli.ready:ready",
+    "generate": "prebook.cli.generate.command:generate",
     "kubernetes": "prebook.cli.kubernetes:kubernetes",
 }
 """Name of each command of this package -> its module and attribute."""

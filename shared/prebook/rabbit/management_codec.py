@@ -40,16 +40,16 @@ def declaration_stages(topology: Topology, vhost: str) -> Iterator[Sequence[Mana
     """
     v = escape(vhost)
     yield [
-        ManagementRequest(f"policy {p.name}", f"policies/{v}/{escape(p.name)}", _policy_body(p))
+        ManagementRequest(f"policy {p.name}", f"policies/{v}/{escape(p.name)}", policy_body(p))
         for p in sorted(topology.policies)
     ]
     yield [
         *(
-            ManagementRequest(f"exchange {x.name}", f"exchanges/{v}/{escape(x.name)}", _exchange_body(x))
+            ManagementRequest(f"exchange {x.name}", f"exchanges/{v}/{escape(x.name)}", exchange_body(x))
             for x in topology.exchanges
         ),
         *(
-            ManagementRequest(f"queue {q.name}", f"queues/{v}/{escape(q.name)}", _queue_body(q))
+            ManagementRequest(f"queue {q.name}", f"queues/{v}/{escape(q.name)}", queue_body(q))
             for q in sorted(topology.queues)
         ),
     ]
@@ -134,7 +134,8 @@ def _tags(user: Json) -> str:
     return tags if isinstance(tags, str) else ",".join(tags)
 
 
-def _policy_body(policy: Policy) -> Json:
+def policy_body(policy: Policy) -> Json:
+    """Return a policy without its name, as the broker takes it."""
     return {
         "pattern": policy.pattern,
         "definition": dict(policy.definition),
@@ -143,7 +144,8 @@ def _policy_body(policy: Policy) -> Json:
     }
 
 
-def _exchange_body(exchange: Exchange) -> Json:
+def exchange_body(exchange: Exchange) -> Json:
+    """Return an exchange without its name, as the broker takes it."""
     return {
         "type": exchange.type,
         "durable": exchange.durable,
@@ -152,7 +154,8 @@ def _exchange_body(exchange: Exchange) -> Json:
     }
 
 
-def _queue_body(queue: Queue) -> Json:
+def queue_body(queue: Queue) -> Json:
+    """Return a queue without its name, as the broker takes it."""
     return {"durable": queue.durable, "arguments": dict(queue.arguments)}
 
 

@@ -19,6 +19,11 @@ def couplings_file() -> Path:
     return _first_existing(_INSTALLED / "couplings.toml", _CHECKOUT / "deploy" / "couplings.toml")
 
 
+def checkout_dir() -> Path:
+    """Folder of the checkout that this code runs from; of no use in an installed wheel."""
+    return _CHECKOUT
+
+
 def kubernetes_dir() -> Path:
     """Folder of the Kubernetes manifests in a checkout; an installed wheel has none."""
     return _CHECKOUT / "deploy" / "kubernetes"

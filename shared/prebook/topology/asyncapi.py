@@ -261,7 +261,7 @@ def _receive_operation(queue: Queue) -> tuple[str, Json]:
 def _components() -> Json:
     _, schemas = msgspec.json.schema_components(VERSION_TYPES.values(), ref_template="#/components/schemas/{name}")
     messages = {name: _message(name, body) for name, body in sorted(VERSION_TYPES.items())}
-    return {"schemas": {**schemas, "Headers": HEADERS_SCHEMA}, "messages": messages}
+    return {"schemas": dict(sorted({**schemas, "Headers": HEADERS_SCHEMA}.items())), "messages": messages}
 
 
 def _message(name: str, body: type[Message]) -> Json:
