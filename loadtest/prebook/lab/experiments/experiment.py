@@ -23,19 +23,23 @@ from prebook.topology.values import Topology
 class Section(StrEnum):
     """Sections of the talk that have experiments, in its order."""
 
+    COUPLING = "coupling"
     PATTERNS = "patterns"
     CONTROL_FLOW = "control-flow"
     ORDERING = "ordering"
     DELIVERY = "delivery"
     ERRORS = "errors"
+    AUTOMATION = "automation"
 
 
 SECTION_TITLES = {
+    Section.COUPLING: "Coupling",
     Section.PATTERNS: "Integration patterns",
     Section.CONTROL_FLOW: "Control flow and flow control",
     Section.ORDERING: "Message order",
     Section.DELIVERY: "Delivery and duplicates",
     Section.ERRORS: "Errors, retries and dead letters",
+    Section.AUTOMATION: "Automation: one typed model",
 }
 
 

@@ -14,6 +14,12 @@ from prebook.lab.experiments.flow_control.campaign_tokens import CAMPAIGN_TOKENS
 from prebook.lab.experiments.flow_control.messages_in_progress import MESSAGES_IN_PROGRESS
 from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
 from prebook.lab.experiments.flow_control.valuable_messages import VALUABLE_MESSAGES
+from prebook.lab.experiments.model.drift import DRIFT
+from prebook.lab.experiments.model.level_of_control import LEVEL_OF_CONTROL
+from prebook.lab.experiments.model.regeneration import REGENERATION
+from prebook.lab.experiments.model.temporal_edges import TEMPORAL_EDGES
+from prebook.lab.experiments.model.typed_references import TYPED_REFERENCES
+from prebook.lab.experiments.model.views import CONTROL_FLOW_PICTURES, TWO_VIEWS
 from prebook.lab.experiments.normalizer.registration import NORMALIZER
 from prebook.lab.experiments.ordering.key_forwarding import KEY_FORWARDING
 from prebook.lab.experiments.ordering.registration import ORDER
@@ -39,6 +45,8 @@ from prebook.lab.experiments.scatter_gather.registration import SCATTER_GATHER
 from prebook.lab.experiments.trips.registration import TRIPS
 
 EXPERIMENTS: tuple[Experiment[Any], ...] = (
+    TEMPORAL_EDGES,
+    LEVEL_OF_CONTROL,
     WIRE_TAP,
     IDEMPOTENT_RECEIVER,
     COMPETING_CONSUMERS,
@@ -57,6 +65,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     CLAIM_CHECK,
     SCATTER_GATHER,
     NORMALIZER,
+    CONTROL_FLOW_PICTURES,
     MESSAGES_IN_PROGRESS,
     TRAFFIC_SHAPING,
     VALUABLE_MESSAGES,
@@ -73,6 +82,10 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     RETRY_SCHEDULE,
     RETRY_STORM,
     CRASH_POINTS,
+    DRIFT,
+    REGENERATION,
+    TYPED_REFERENCES,
+    TWO_VIEWS,
 )
 
 
