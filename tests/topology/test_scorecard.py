@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from prebook.cli.coupling.command import coupling_group
+from prebook.cli.coupling.operation_figures import read_plan_operations
 from prebook.contracts.plan import Coupling
 from prebook.flows import ALL_FLOWS
 from prebook.topology.external_edges import Control
@@ -112,7 +113,18 @@ def test_the_command_prints_one_json_document() -> None:
         ("this plan", 4),
         ("sync_api", 4),
     ]
-    assert document["operations"]["plans"]["one_way"]["counts"]["broker messages"] > 0
+    operations = {each["plan"]: each for each in document["operations"]}
+    assert operations["one_way"]["counts"]["broker messages"] > operations["sync_api"]["counts"]["broker messages"] > 0
+
+
+def test_the_newest_figure_of_each_plan_counts(tmp_path: Path) -> None:
+    files = {"old": ("2026-01-31", ("one_way", "sync_api")), "new": ("2026-02-01", ("one_way",))}
+    for name, (measured_on, plans) in files.items():
+        counts = {plan: {"counts": {"statements": 1.0}, "knee_per_s": 2.0} for plan in plans}
+        document = {"measured_on": measured_on, "machine": "m", "versions": "v", "plans": counts}
+        (tmp_path / name).write_text(json.dumps(document))
+    found = read_plan_operations([tmp_path / "new", tmp_path / "old"])
+    assert [(each.plan, each.source) for each in found] == [("one_way", "new"), ("sync_api", "old")]
 
 
 def test_a_file_without_figures_is_an_error_with_a_remedy(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ def kubernetes_dir() -> Path:
     return _CHECKOUT / "deploy" / "kubernetes"
 
 
-def ride_figures_file() -> Path:
-    """File of the operations of a ride in a checkout, as a benchmark has counted them; an installed wheel has none."""
-    return _CHECKOUT / "docs" / "results" / "ride-baseline.json"
+def ride_figures_files() -> list[Path]:
+    """Files of a checkout with operations of a ride, as benchmarks have counted them; an installed wheel has none."""
+    return sorted((_CHECKOUT / "docs" / "results").glob("ride-*.json"))
 
 
 def home_dir() -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 
-from prebook.cli.coupling.operation_figures import MEASURE, read_operation_figures
+from prebook.cli.coupling.operation_figures import MEASURE, read_plan_operations
 from prebook.cli.coupling.tables import EXTERNAL_COLUMNS, FLOW_COLUMNS, PLAN_COLUMNS, operations_table, table_of
 from prebook.cli.pipe.city_feed import CITY_FEED_EDGE
 from prebook.cli.topology import load_model, load_policies, load_subscriptions, policies_option
@@ -18,6 +18,7 @@ from prebook.devstack.terminal import PlainConsole, echo, echo_lines
 from prebook.flows import FLOWS, PROCESSES
 from prebook.messaging.body_codec import CONTENT_TYPES
 from prebook.messaging.policy import default_plan
+from prebook.runtime.paths import ride_figures_files
 from prebook.topology.coupling_check import BLIND_SPOTS, tight_edges
 from prebook.topology.coupling_model import CouplingModel
 from prebook.topology.external_edges import ExternalEdge
@@ -52,31 +53,35 @@ def coupling_group() -> None:
 @plan_options
 @click.option(
     "--figures",
-    "figures_path",
+    "figures_paths",
+    multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Operations of a ride: the file of `{MEASURE}`. [default: docs/results/ride-baseline.json]",
+    help=f"Operations of a ride: a file of `{MEASURE}`; repeatable, the newest figure of a plan counts. "
+    "[default: those in docs/results]",
 )
 @json_option("Print one prebook.scorecard/1 document.")
-def scorecard(*, coupling: str | None, policies_path: Path, figures_path: Path | None, as_json: bool) -> None:
+def scorecard(*, coupling: str | None, policies_path: Path, figures_paths: tuple[Path, ...], as_json: bool) -> None:
     """Print the coupling of each flow, of each edge to a party outside, and of whole plans.
 
     Everything follows from the model, except the operations of a ride, which a benchmark has counted.
     """
     model = read_coupling_model(coupling, policies_path)
-    figures = read_operation_figures(figures_path)
+    operations = read_plan_operations(figures_paths or ride_figures_files())
     flows = flow_scores(model)
     edges = external_scores(model)
     plans = plan_scores(model, [(THIS_PLAN, model.plan), *uniform_plans(model)])
     if as_json:
         scores = {"flows": flows, "external_edges": edges, "plans": plans}
-        echo(msgspec.json.encode({"schema": "prebook.scorecard/1", **scores, "operations": figures}))
+        echo(msgspec.json.encode({"schema": "prebook.scorecard/1", **scores, "operations": operations}))
         return
     console = PlainConsole()
     formats = f"every receiver reads: {', '.join(CONTENT_TYPES)}"
     console.print(table_of("Flows, by coupling; * is the plan's", FLOW_COLUMNS, flows, formats))
     console.print(table_of("Edges to parties outside the suite, in this plan", EXTERNAL_COLUMNS, edges))
     console.print(table_of("Plans", PLAN_COLUMNS, plans))
-    console.print(operations_table(figures) if figures else f"operations of a ride: not measured; run `{MEASURE}`")
+    console.print(
+        operations_table(operations) if operations else f"operations of a ride: not measured; run `{MEASURE}`"
+    )
 
 
 @coupling_group.command(

@@ -1,41 +1,68 @@
-"""Operations of a ride by plan, as a benchmark has counted them: the file of `prebook bench --only ride`."""
+"""Operations of a ride by plan, as benchmarks have counted them: the files of `prebook bench --only ride`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from prebook.devstack.errors import UserError
-from prebook.runtime.paths import ride_figures_file
 
 MEASURE = "prebook bench --only ride --save-baseline FILE"
-"""Command that writes the file."""
+"""Command that writes a file."""
 
 
 class PlanOperations(msgspec.Struct, frozen=True, kw_only=True):
-    """Operations of one ride: messages, HTTP requests, statements, transactions and bytes."""
+    """Operations of one ride with one plan, and where and when they were counted."""
+
+    plan: str
+    counts: Mapping[str, float]
+    """Messages, HTTP requests, statements, transactions and bytes."""
+    source: str
+    """Name of the file."""
+    measured_on: str
+    machine: str
+    versions: str
+
+
+class _PlanFigures(msgspec.Struct, frozen=True):
+    """Figures of a plan in a file; those that are not operations are ignored."""
 
     counts: Mapping[str, float]
 
 
-class OperationFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Operations by plan, with the conditions of the measurement. The file has further figures, which are ignored."""
-
+class _FigureFile(msgspec.Struct, frozen=True):
     measured_on: str
     machine: str
     versions: str
-    plans: Mapping[str, PlanOperations]
+    plans: Mapping[str, _PlanFigures]
 
 
-def read_operation_figures(path: Path | None) -> OperationFigures | None:
-    """Read the figures at ``path``, by default those of this checkout; None if nothing is given and there are none.
+def read_plan_operations(paths: Iterable[Path]) -> list[PlanOperations]:
+    """Return the operations of each plan from the newest of the files that has it, sorted by plan.
 
-    Raises UserError if the file cannot be read or has no figures.
+    Raises UserError if a file cannot be read or has no operations.
     """
-    if path is None and not ride_figures_file().exists():
-        return None
+    newest: dict[str, PlanOperations] = {}
+    for path in paths:
+        for found in _read(path):
+            if found.plan not in newest or newest[found.plan].measured_on < found.measured_on:
+                newest[found.plan] = found
+    return sorted(newest.values(), key=lambda found: found.plan)
+
+
+def _read(path: Path) -> list[PlanOperations]:
     try:
-        return msgspec.json.decode((path or ride_figures_file()).read_bytes(), type=OperationFigures)
+        file = msgspec.json.decode(path.read_bytes(), type=_FigureFile)
     except (OSError, msgspec.DecodeError) as error:
-        problem = f"{path or ride_figures_file()} holds no operations of a ride: {error}"
-        raise UserError(problem, f"measure them: `{MEASURE}`") from error
+        raise UserError(f"{path} holds no operations of a ride: {error}", f"measure them: `{MEASURE}`") from error
+    return [
+        PlanOperations(
+            plan=plan,
+            counts=figures.counts,
+            source=path.name,
+            measured_on=file.measured_on,
+            machine=file.machine,
+            versions=file.versions,
+        )
+        for plan, figures in file.plans.items()
+    ]

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from rich.table import Table
 
-from prebook.cli.coupling.operation_figures import MEASURE, OperationFigures
+from prebook.cli.coupling.operation_figures import MEASURE, PlanOperations
 from prebook.topology.scorecard import ExternalScore, FlowScore, PlanScore
 
 T = TypeVar("T")
@@ -59,15 +59,16 @@ def table_of(title: str, columns: Columns[T], rows: Iterable[T], caption: str = 
     return table
 
 
-def operations_table(figures: OperationFigures) -> Table:
-    """Return the operations of a ride by plan; the caption says where they come from."""
-    names = sorted({name for plan in figures.plans.values() for name in plan.counts})
-    source = f"`{MEASURE}`, {figures.measured_on}, {figures.machine}, {figures.versions}"
-    table = Table(title="Operations of one ride, counted", caption=source)
-    for heading in ("plan", *names):
-        table.add_column(heading, justify="left" if heading == "plan" else "right")
-    for plan, operations in figures.plans.items():
-        table.add_row(plan, *(_count(operations.counts.get(name)) for name in names))
+def operations_table(operations: Sequence[PlanOperations]) -> Table:
+    """Return the operations of a ride by plan, with the file that each row comes from."""
+    names = sorted({name for plan in operations for name in plan.counts})
+    machines = sorted({f"{plan.source}: {plan.machine}, {plan.versions}" for plan in operations})
+    table = Table(title=f"Operations of one ride, counted by `{MEASURE}`", caption="\n".join(machines))
+    for heading in ("plan", *names, "measured"):
+        table.add_column(heading, justify="right" if heading in names else "left")
+    for plan in operations:
+        counts = (_count(plan.counts.get(name)) for name in names)
+        table.add_row(plan.plan, *counts, f"{plan.measured_on}, {plan.source}")
     return table
 
 
