@@ -45,10 +45,13 @@ def make_shedder(
     clock: Clock,
     broker_blocked_s: Callable[[], float | None] = lambda: None,
     policies: Policies = POLICIES,
+    *,
+    is_enabled: Callable[[], bool] = lambda: True,
     **settings: object,
 ) -> LoadShedder:
     changed = msgspec.structs.replace(SETTINGS, **settings)
-    return LoadShedder(changed, policies, CHANNELS, broker_blocked_s, clock=clock, draw=random.Random(7).uniform)
+    draw = random.Random(7).uniform
+    return LoadShedder(changed, policies, CHANNELS, broker_blocked_s, is_enabled=is_enabled, clock=clock, draw=draw)
 
 
 @dataclass
@@ -313,7 +316,7 @@ def test_nothing_is_refused_below_capacity() -> None:
 def test_each_load_has_a_limit(seen: LoadSignals, reason: str) -> None:
     clock = Clock()
     full = make_shedder(clock)
-    off = make_shedder(clock, back_pressure="off")
+    off = make_shedder(clock, is_enabled=lambda: False)
     for shedder in (full, off):
         shedder.update(seen)
     shed = full.decide("k1", PLAN)

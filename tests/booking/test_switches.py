@@ -75,3 +75,27 @@ async def test_the_same_value_again_keeps_the_time_of_the_change(begin_sql: Begi
     first = (await switches.describe_default_plan()).flows["quote_fare"]
     await switches.change_default_plan({"quote_fare": Coupling.ONE_WAY})
     assert (await switches.describe_default_plan()).flows["quote_fare"] == first
+
+
+async def test_back_pressure_is_switched_and_returns_to_what_is_configured(
+    begin: BeginUnitOfWork[BookingWork],
+) -> None:
+    here = Switches(UnitsOfWork.of_one(begin), CONFIGURED, back_pressure=True)
+    there = Switches(UnitsOfWork.of_one(begin), CONFIGURED, back_pressure=True)
+    assert (here.back_pressure, (await here.describe_back_pressure()).changed_at) == (True, None)
+    await here.switch_back_pressure(enabled=False)
+    await there.refresh()
+    assert (here.back_pressure, there.back_pressure) == (False, False)
+    described = await there.describe_back_pressure()
+    assert (described.enabled, described.configured, described.changed_at is None) == (False, True, False)
+    assert await there.default_plan() == CONFIGURED
+    await there.switch_back_pressure(enabled=None)
+    assert there.back_pressure
+
+
+async def test_back_pressure_that_is_off_is_switched_on(begin: BeginUnitOfWork[BookingWork]) -> None:
+    switches = Switches(UnitsOfWork.of_one(begin), CONFIGURED, back_pressure=False)
+    await switches.refresh()
+    assert not switches.back_pressure
+    await switches.switch_back_pressure(enabled=True)
+    assert switches.back_pressure

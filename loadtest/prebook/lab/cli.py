@@ -9,6 +9,8 @@ from prebook.lab.chaos.command import chaos_run
 from prebook.lab.compare.command import compare
 from prebook.lab.faults.command import fault
 from prebook.lab.load.command import self_test
+from prebook.lab.load.console_commands import back_pressure, change, start, status, stop
+from prebook.lab.load.worker import worker
 
 LOAD_EXAMPLES = examples(
     "prebook load campaign --help",
@@ -17,6 +19,7 @@ LOAD_EXAMPLES = examples(
     "prebook load --arrivals replay --trace reports/wave/samples.jsonl --report reports/again",
     "prebook load compare reports/wave reports/again",
     "prebook load burst --factor 2 --duration 10",
+    "prebook load start --rate 20 --shape square     until `prebook load stop`, by the console of `prebook up`",
     "prebook load self-test --rate 2500",
 )
 
@@ -33,7 +36,7 @@ class DefaultCampaignGroup(click.RichGroup):
 
 @click.group(cls=DefaultCampaignGroup, epilog=LOAD_EXAMPLES)
 def load() -> None:
-    """Load a suite: run the campaign, run a burst with and without back pressure, or compare two runs.
+    """Load a suite: run the campaign, run a burst with and without back pressure, compare two runs, or start a load.
 
     Options given without a command are passed to `campaign`.
     """
@@ -47,7 +50,7 @@ def main() -> None:
     """
 
 
-for command in (campaign, burst, compare, self_test):
+for command in (campaign, burst, compare, self_test, start, change, status, stop, back_pressure, worker):
     load.add_command(command)
 for command in (campaign, burst_steps, compare, self_test, chaos_run, fault):
     main.add_command(command)

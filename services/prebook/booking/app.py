@@ -84,11 +84,18 @@ def admission(context: ServiceContext[Any], shedder: LoadShedder) -> Admission:
 def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     """Rider-facing API behind load shedding, ledger and switches; loops for load, deadlines and stranded bookings."""
     sweeper = Sweeper(context)
-    shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
+    settings = context.settings
+    switches = Switches(context.units, default_plan(context.policies), back_pressure=settings.back_pressure == "on")
+    shedder = LoadShedder(
+        settings,
+        context.policies,
+        context.channels,
+        context.broker_blocked_s,
+        is_enabled=lambda: switches.back_pressure,
+    )
     admitting = admission(context, shedder)
     deadlines = TripDeadlines(context)
     response_times = ResponseTimes()
-    switches = Switches(context.units, default_plan(context.policies))
     return ServiceExtensions(
         routes=[
             *routes(context, BookRide(context, admitting, response_times, switches)),
@@ -97,7 +104,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
         ],
         internal_routes=[*internal_routes(context, response_times), *switch_routes(switches)],
         loops={
-            "load_sampler": load_sampler(shedder, context.units.background, context.settings),
+            "load_sampler": load_sampler(shedder, context.units.background, settings),
             "switches": lambda: run_every(REFRESH_INTERVAL_S, switches.refresh),
             "sweeper": lambda: run_every(SWEEP_INTERVAL_S, sweeper.sweep),
             "trip_deadlines": lambda: run_every(DEADLINE_SCAN_INTERVAL_S, deadlines.settle_overdue),

@@ -11,14 +11,13 @@ import rich_click as click
 from prebook.cli.serve import DEFAULT_CONTROL_PORT
 from prebook.cli.settings import AdministratorSettings, ConsoleControlToken, read_settings
 from prebook.cli.suite_access import find_operations, find_services
-from prebook.cli.url import DEFAULT_PAGE_PORT
 from prebook.control_room.app import PageAddress
 from prebook.control_room.dead_letters import OperatorAccess
 from prebook.control_room.runner import SuiteAccess, open_control_room
 from prebook.devstack import command_line
 from prebook.devstack.command_line import Interrupted, examples, log_to_stderr
 from prebook.devstack.console import ConsoleAccess, run_console
-from prebook.devstack.ports import LOOPBACK
+from prebook.devstack.ports import DEFAULT_PAGE_PORT, LOOPBACK
 from prebook.devstack.proxies.proxy import HostPort
 from prebook.devstack.supervisor.control_api import token_digest
 

@@ -13,7 +13,7 @@ from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import json_option
-from prebook.devstack.ports import LOOPBACK
+from prebook.devstack.ports import DEFAULT_PAGE_PORT, LOOPBACK
 from prebook.devstack.suite_state import read_suite_state
 from prebook.devstack.terminal import echo
 from prebook.http.client import create_http_client, limit_exchange
@@ -21,8 +21,6 @@ from prebook.messaging.errors import Unreachable
 from prebook.runtime import paths
 
 REQUEST_TIMEOUT_S = 5.0
-DEFAULT_PAGE_PORT = 9001
-"""Port at which the console of a container deployment serves the control room."""
 REMEDY = "it runs in the process of `prebook up`, or in the container `lab`: look there, or start the suite again"
 EXAMPLES = examples(
     "prebook url",

@@ -172,7 +172,8 @@ class FaultDesk:
         self._runs[run.id] = run
         while len(self._runs) > MAX_RUNS:
             del self._runs[next(iter(self._runs))]
-        self._feed.publish({"faults": {each.id: msgspec.to_builtins(each) for each in self._runs.values()}})
+        runs = {each.id: msgspec.to_builtins(each) for each in self._runs.values()}
+        self._feed.publish({"faults": runs}, are_figures=False)
 
 
 def _error_text(result: CommandResult) -> str:

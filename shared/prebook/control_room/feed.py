@@ -48,8 +48,11 @@ class Feed:
         self._readers: set[_Reader] = set()
         self._is_closed = False
 
-    def publish(self, sections: Sections) -> None:
-        """Replace sections, and tell readers what has changed. A section that is not given stays as it is."""
+    def publish(self, sections: Sections, *, are_figures: bool = True) -> None:
+        """Replace sections, and tell readers what has changed. A section that is not given stays as it is.
+
+        ``are_figures``: whether the sections were read from the suite just now, for which a first reader waits.
+        """
         changed = {
             name: difference
             for name, value in sections.items()
@@ -58,7 +61,8 @@ class Feed:
         self._sections.update(sections)
         if changed:
             self._send("delta", changed)
-        self._has_figures.set()
+        if are_figures:
+            self._has_figures.set()
 
     def beat(self) -> None:
         """Tell readers that the feed is alive, so that they can tell rest from silence."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prebook.control_room.exposition import MetricSample
+from prebook.control_room.pressure_chain import chain_of
 from prebook.messaging.envelope import MessageKind
 
 MESSAGE_COUNTERS: Mapping[str, str] = {
@@ -67,11 +68,12 @@ def figures_of(scrape: Scrape, totals: CounterTotals) -> dict[str, Any]:
 
     ``messages``: by flow, coupling and kind, joined by slashes; what receivers of an event count also by service.
     ``parked``: by flow and cause. ``calls``: by process and
-    provider. ``processes``, ``circuits`` and ``breakers``: as of now. ``admission``: booking's.
+    provider. ``processes``, ``circuits`` and ``breakers``: as of now. ``admission`` and ``chain``: booking's.
     """
     for process, samples in scrape.items():
         for figure, key, value in _counters(process, samples or ()):
             totals.add(process, figure, key, value)
+    admission = _admission(scrape)
     return {
         "messages": _messages(totals),
         "parked": totals.of("parked"),
@@ -79,7 +81,8 @@ def figures_of(scrape: Scrape, totals: CounterTotals) -> dict[str, Any]:
         "processes": {process: _process(samples) for process, samples in scrape.items()},
         "circuits": _circuits(scrape),
         "breakers": _breakers(scrape),
-        "admission": {"decisions": totals.of("decisions"), **_admission(scrape)},
+        "admission": {"decisions": totals.of("decisions"), **admission},
+        "chain": chain_of(admission["loads"]),
     }
 
 

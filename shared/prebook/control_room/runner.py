@@ -11,11 +11,12 @@ from prebook.control_room.default_plan import plan_routes
 from prebook.control_room.fault_routes import fault_routes
 from prebook.control_room.faults import FaultDesk, commands_with
 from prebook.control_room.feed import Feed
+from prebook.control_room.load import LoadDesk, load_routes, worker_with
 from prebook.control_room.observer import Observer, Source
 from prebook.control_room.routes import api_routes
 from prebook.control_room.server import serve_page
 from prebook.control_room.sessions import Sessions
-from prebook.control_room.sources import LedgerSource, MetricsSource, QueuesSource
+from prebook.control_room.sources import BookingReader, LedgerSource, MetricsSource, QueuesSource, SwitchesSource
 from prebook.control_room.upstream import Upstream
 from prebook.flows import CONSOLE
 from prebook.http.client import create_http_client
@@ -61,20 +62,24 @@ async def open_control_room(address: PageAddress, suite: SuiteAccess, host: str,
     feed = Feed()
     management = ManagementClient(suite.management_url, suite.management_user, suite.management_password)
     async with create_http_client() as client, management:
+        reader = BookingReader(client, suite.process_urls["booking"], suite.sign_for("booking"))
         sources: list[Source] = [
             MetricsSource(client, suite.process_urls),
             QueuesSource(management),
-            LedgerSource(client, suite.process_urls["booking"], suite.sign_for("booking")),
+            LedgerSource(reader),
+            SwitchesSource(reader),
             DeadLettersSource(client, suite.operations),
         ]
         observing = asyncio.create_task(Observer(feed, sources).run())
         desk = FaultDesk(feed, commands_with(suite.environment))
+        load = LoadDesk(feed, worker_with(suite.environment))
         booking = Upstream(client, "booking", suite.process_urls["booking"], CALL_TIMEOUT_S, suite.sign_for("booking"))
         routes = [
             *api_routes(feed, client, suite.booking_url),
             *plan_routes(booking),
             *dead_letter_routes(client, suite.operations),
             *fault_routes(desk),
+            *load_routes(load, booking),
         ]
         app = create_control_room(address, sessions, suite.control_token_sha256, routes)
         try:
@@ -87,3 +92,4 @@ async def open_control_room(address: PageAddress, suite: SuiteAccess, host: str,
             observing.cancel()
             await asyncio.wait([observing])
             await desk.close()
+            await load.close()

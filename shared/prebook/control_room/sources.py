@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from prebook.contracts.back_pressure import BackPressure
 from prebook.contracts.booking import LedgerClocks, LedgerTotals
 from prebook.contracts.default_plan import DefaultPlan
 from prebook.contracts.plan import plan_label
@@ -63,33 +64,55 @@ class QueuesSource:
 
 @dataclass
 class LedgerSource:
-    """Bookings by plan and state, the clocks of each plan, and the default plan, as booking has them."""
+    """Bookings by plan and state, and the clocks of each plan, as booking has them."""
 
-    client: httpx.AsyncClient
-    booking_url: str
-    """Base URL of the internal listener of the process that serves riders: only it knows the times of responses."""
-    auth: Callable[[], httpx.Auth]
-    """Returns what signs a call to booking in the console's name."""
+    booking: "BookingReader"
+    """Of the process that serves riders: only it knows the times of responses."""
     name: str = "ledger"
     interval_s: float = 1.0
 
     async def read(self) -> Mapping[str, Any]:
-        """Return ``ledger`` and ``clocks``, by plan, and ``default_plan``, by flow. Raises Unreachable."""
-        totals = await self._get("/v1/ledger/totals", LedgerTotals)
-        clocks = await self._get(f"/v1/ledger/clocks?window_s={CLOCK_WINDOW_S}", LedgerClocks)
-        default_plan = await self._get("/v1/default-plan", DefaultPlan)
+        """Return the sections ``ledger`` and ``clocks``, by plan. Raises Unreachable."""
+        totals = await self.booking.get("/v1/ledger/totals", LedgerTotals)
+        clocks = await self.booking.get(f"/v1/ledger/clocks?window_s={CLOCK_WINDOW_S}", LedgerClocks)
         ledger: dict[str, dict[str, int]] = {}
         for row in totals.totals:
             ledger.setdefault(plan_label(row.couplings), {})[row.state.value] = row.bookings
+        return {"ledger": ledger, "clocks": {plan_label(each.couplings): _figures(each) for each in clocks.plans}}
+
+
+@dataclass
+class SwitchesSource:
+    """Positions of booking's switches."""
+
+    booking: "BookingReader"
+    name: str = "switches"
+    interval_s: float = 0.5
+
+    async def read(self) -> Mapping[str, Any]:
+        """Return ``default_plan``, by flow, and ``back_pressure``. Raises Unreachable."""
+        default_plan = await self.booking.get("/v1/default-plan", DefaultPlan)
+        back_pressure = await self.booking.get("/v1/back-pressure", BackPressure)
         return {
-            "ledger": ledger,
-            "clocks": {plan_label(each.couplings): _figures(each) for each in clocks.plans},
             "default_plan": msgspec.to_builtins(default_plan.flows),
+            "back_pressure": msgspec.to_builtins(back_pressure),
         }
 
-    async def _get(self, path: str, response_type: type[T]) -> T:
-        async with limit_exchange(self.booking_url, REQUEST_TIMEOUT_S):
-            response = await self.client.get(self.booking_url + path, auth=self.auth())
+
+@dataclass(frozen=True)
+class BookingReader:
+    """Reads booking's internal listener in the console's name."""
+
+    client: httpx.AsyncClient
+    url: str
+    """Base URL."""
+    auth: Callable[[], httpx.Auth]
+    """Returns what signs a call; called for each, because secrets are rotated."""
+
+    async def get(self, path: str, response_type: type[T]) -> T:
+        """Return the decoded response. Raises Unreachable."""
+        async with limit_exchange(self.url, REQUEST_TIMEOUT_S):
+            response = await self.client.get(self.url + path, auth=self.auth())
         if not response.is_success:
             raise Unreachable(f"booking answered {response.status_code} to {path}", reason="unreachable")
         return msgspec.json.decode(response.content, type=response_type)

@@ -13,6 +13,8 @@ from pathlib import Path
 from prebook.devstack.errors import UserError
 
 LOOPBACK = "127.0.0.1"
+DEFAULT_PAGE_PORT = 9001
+"""Port at which the console of a container deployment serves the control room."""
 MIN_PORT = 20_000
 MAX_PORT = 32_000
 """Below the range of outgoing connections, which could otherwise take an allocated port before its server does."""

@@ -10,6 +10,7 @@ import msgspec
 
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import replace_file, write_private_file
+from prebook.runtime import paths
 from prebook.text_file import read_text
 
 STATE_FILE = "suite.json"
@@ -104,6 +105,11 @@ def read_suite_state(home: Path) -> SuiteState:
     if not _is_locked(home):
         raise UserError(f"the suite in {home} was killed and is no longer running", remedy)
     return found
+
+
+def find_running_suite() -> SuiteState:
+    """Read the state of the suite that `prebook up` runs on this machine. Raises UserError if none is running."""
+    return read_suite_state(paths.home_dir())
 
 
 def _is_locked(home: Path) -> bool:

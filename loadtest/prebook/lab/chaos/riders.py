@@ -45,13 +45,13 @@ class ChaosRiders(Generator):
         self.repetitions: list[Repetition] = []
         self.cancellations: list[Cancellation] = []
 
-    async def _send(self, request: PreparedRequest, origin: ClockOrigin) -> None:
+    async def send(self, request: PreparedRequest, origin: ClockOrigin) -> None:
         ride = (self._seed, request.planned.ride, request.planned.label)
         plan = draw_repetitions(*ride)
         async with asyncio.TaskGroup() as attempts:
             for _ in range(plan.concurrent):
                 attempts.create_task(self._repeat(request))
-            await super()._send(request, origin)
+            await super().send(request, origin)
             sample = self.samples[-1]  # the sample of this request: no other task has run since it was appended
             if plan.same_after_s is not None:
                 attempts.create_task(self._repeat(request, after_s=plan.same_after_s))

@@ -153,10 +153,17 @@ class Generator:
                 for request in requests:
                     await origin.wait_until(request.planned.at_s)
                     self.sent += 1
-                    tasks.create_task(self._send(request, origin))
+                    tasks.create_task(self.send(request, origin))
         return self.samples
 
-    async def _send(self, request: PreparedRequest, origin: ClockOrigin) -> None:
+    def take_samples(self) -> list[Sample]:
+        """Return the samples since the last call, and forget them."""
+        taken = self.samples
+        self.samples = []
+        return taken
+
+    async def send(self, request: PreparedRequest, origin: ClockOrigin) -> None:
+        """Send one request now, repeat it as its rider would, and keep its sample."""
         lag_s = self._elapsed_s(request, origin)
         result = await self._send_with_retries(request, origin)
         self.samples.append(self._build_sample(request, origin, result, lag_s))

@@ -86,8 +86,13 @@ def destination(start: Place, km: float, bearing: float) -> Place:
     return Place(lat=round(lat, 5), lon=round(lon, 5))
 
 
-def booking_request(ride: RideSpec, plan: Mapping[str, Coupling], callback_url: str | None = None) -> BookingRequest:
-    """Return the request body for ``ride`` under ``plan``. ``callback_url``: URL of the rider's system, if any."""
+def booking_request(
+    ride: RideSpec, plan: Mapping[str, Coupling] | None, callback_url: str | None = None
+) -> BookingRequest:
+    """Return the request body for ``ride`` under ``plan``, or under the suite's default plan (None).
+
+    ``callback_url``: URL of the rider's system, if any.
+    """
     return BookingRequest(
         rider_id=ride.rider_id,
         pickup=ride.pickup,
@@ -96,5 +101,5 @@ def booking_request(ride: RideSpec, plan: Mapping[str, Coupling], callback_url: 
         vehicle_class=ride.vehicle_class,
         passengers=ride.passengers,
         callback_url=callback_url,
-        couplings=dict(plan),
+        couplings=dict(plan) if plan else None,
     )

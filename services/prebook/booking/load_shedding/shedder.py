@@ -50,6 +50,8 @@ OUTBOX_AGE = "outbox_age"
 BROKER_BLOCKED = "broker_blocked"
 WAITING_RIDERS = "waiting_riders"
 CONCURRENT_INSERTS = "concurrent_inserts"
+OWN_LOADS = (BROKER_BLOCKED, WAITING_RIDERS, CONCURRENT_INSERTS)
+"""Loads that a replica knows without a sample of the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +78,19 @@ class LoadShedder:
         channels: Channels,
         broker_blocked_s: Callable[[], float | None],
         *,
+        is_enabled: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """``broker_blocked_s`` returns the seconds for which the broker has accepted nothing; called per decision."""
+        """``broker_blocked_s`` returns the seconds for which the broker has accepted nothing, ``is_enabled`` whether
+        anything is refused at all; both are called per decision.
+        """
         self._settings = settings
         self._policies = policies
         self._channels = channels
         self._clock = clock
         self._draw = draw
-        self._enabled = settings.back_pressure == "on"
+        self._is_enabled = is_enabled
         self._loads: dict[str, QueueLoad] = {}
         self._hysteresis: dict[str, Hysteresis] = defaultdict(lambda: ACCEPTING)
         self._waiting_room = WaitingRoom()
@@ -115,7 +120,7 @@ class LoadShedder:
         self._loads = {
             OUTBOX_ROWS: QueueLoad(waiting=signals.outbox_rows, limit=settings.max_outbox_rows),
             OUTBOX_AGE: QueueLoad(waiting=0, limit=1, age_share=signals.outbox_age_s / settings.max_outbox_age_s),
-            BROKER_BLOCKED: self._current_load(BROKER_BLOCKED, self._clock()),
+            **{name: self._current_load(name, self._clock()) for name in OWN_LOADS},
             **{load_name(each): self._pending_load(each, signals) for each in flow_couplings},
         }
         self._admitted.clear()
@@ -128,7 +133,7 @@ class LoadShedder:
         has_reservation = self._waiting_room.has_due_reservation(key, now)
         loads = {name: self._current_load(name, now) for name in self._load_names(plan)}
         full = [name for name, load in loads.items() if self._is_full(name, load, has_reservation=has_reservation)]
-        if full and self._enabled:
+        if full and self._is_enabled():
             bottleneck, per_s = self._bottleneck(plan)
             opens_in_s = max(loads[name].reopens_in_s(per_s) for name in full)
             wait_s = self._waiting_room.reserve_wait_s(

@@ -11,24 +11,30 @@ from datetime import datetime
 import structlog
 
 from prebook.booking.store import BookingWork, SwitchPosition
+from prebook.contracts.back_pressure import BackPressure
 from prebook.contracts.default_plan import DefaultPlan, FlowDefault
 from prebook.contracts.plan import Coupling, Plan
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitsOfWork
 
 REFRESH_INTERVAL_S = 0.5
 COUPLING_PREFIX = "coupling."
+BACK_PRESSURE = "back_pressure"
+POSITIONS = {"on": True, "off": False}
 log = structlog.get_logger()
 
 
 class Switches:
     """Positions of all switches, as this replica has read them last."""
 
-    def __init__(self, units: UnitsOfWork[BookingWork], configured_plan: Plan) -> None:
-        """``configured_plan``: couplings of the flows whose switch no operator has set."""
+    def __init__(self, units: UnitsOfWork[BookingWork], configured_plan: Plan, *, back_pressure: bool = True) -> None:
+        """``configured_plan`` and ``back_pressure`` hold where no operator has set the switch."""
         self._units = units
         self._configured_plan = configured_plan
         self._positions: Mapping[str, SwitchPosition] | None = None
         self._plan = configured_plan
+        self._configured_back_pressure = back_pressure
+        self.back_pressure = back_pressure
+        """Whether rides are refused under overload."""
         self._reading = asyncio.Lock()
 
     async def default_plan(self) -> Plan:
@@ -60,6 +66,23 @@ class Switches:
         await self._read(self._units.commands)
         log.info("default plan changed", **{flow: coupling or "configured" for flow, coupling in couplings.items()})
 
+    async def describe_back_pressure(self) -> BackPressure:
+        """Read anew whether rides are refused under overload, with the configured value and the time of the change."""
+        position = (await self._read(self._units.commands)).get(BACK_PRESSURE)
+        return BackPressure(
+            enabled=self.back_pressure,
+            configured=self._configured_back_pressure,
+            changed_at=position.changed_at if position and position.value in POSITIONS else None,
+        )
+
+    async def switch_back_pressure(self, *, enabled: bool | None) -> None:
+        """Refuse rides under overload from now on, or refuse none; None: as configured again."""
+        value = None if enabled is None else next(name for name, meaning in POSITIONS.items() if meaning is enabled)
+        async with self._units.commands() as work:
+            await work.set_switches({BACK_PRESSURE: value})
+        await self._read(self._units.commands)
+        log.info("back pressure switched", position=value or "configured")
+
     async def refresh(self) -> None:
         """Read all switches again."""
         await self._read(self._units.background)
@@ -71,6 +94,8 @@ class Switches:
                 flow: _coupling(self._positions, flow) or configured
                 for flow, configured in self._configured_plan.items()
             }
+            position = self._positions.get(BACK_PRESSURE)
+            self.back_pressure = POSITIONS.get(position.value if position else "", self._configured_back_pressure)
             return self._positions
 
 

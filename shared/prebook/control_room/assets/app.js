@@ -3,6 +3,7 @@ import { Faults } from "./faults.js";
 import { Flow } from "./flow.js";
 import { Header } from "./header.js";
 import { Letters } from "./letters.js";
+import { Load } from "./load.js";
 import { Live } from "./live.js";
 import { Plans } from "./plans.js";
 import { Processes } from "./processes.js";
@@ -23,6 +24,7 @@ const panels = [
   flow,
   new Plans($("#plans"), store),
   new Switches($("#plans .switches"), store),
+  new Load($("#load"), store),
   new Faults($("#faults"), store),
   letters,
   new Processes($("#health"), store),

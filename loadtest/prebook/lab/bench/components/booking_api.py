@@ -46,7 +46,14 @@ class BookingAssembly:
     def book_ride(self) -> BookRide:
         """Return the use case that accepts a booking, without its HTTP route."""
         context = self.assembled.context
-        shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
+        settings = context.settings
+        shedder = LoadShedder(
+            settings,
+            context.policies,
+            context.channels,
+            context.broker_blocked_s,
+            is_enabled=lambda: settings.back_pressure == "on",
+        )
         switches = Switches(context.units, default_plan(context.policies))
         return BookRide(context, admission(context, shedder), ResponseTimes(), switches)
 
