@@ -75,18 +75,6 @@ async def test_a_clock_skew_restarts_the_process_gracefully_with_the_skew(tmp_pa
         assert process.info().clock_skew_s == 0.0
 
 
-async def test_back_pressure_is_switched_by_a_restart_and_restored(tmp_path: Path) -> None:
-    async with supervise(stub_spec(tmp_path)) as (supervisor, process):
-        settings = list[str]()
-        for enabled in (False, True, None):
-            before = pid_of(process)
-            await process.set_back_pressure(enabled)
-            await wait_until(lambda: process.info().pid not in {before, None})  # noqa: B023 - awaited within the loop
-            await supervisor.wait_until_ready(15)
-            settings.append(psutil.Process(pid_of(process)).environ()["PREBOOK_BACK_PRESSURE"])
-        assert settings == ["off", "on", "on"]
-
-
 async def test_a_crash_message_is_armed_by_a_restart_and_disarmed_by_the_next(tmp_path: Path) -> None:
     async with supervise(stub_spec(tmp_path)) as (supervisor, process):
         armed = list[str | None]()

@@ -47,7 +47,7 @@ class StubSuite:
     supervised: tuple[str, ...] = ("pricing", "booking")
     """Services with a supervisor."""
     back_pressure: list[bool | None] = field(default_factory=list)
-    """Settings of booking's back pressure that the supervisor was asked for, in order."""
+    """Positions to which booking's back pressure was switched, in order."""
     ignore_commands: bool = False
     """Whether the supervisor accepts commands and ignores them."""
     url: str = ""
@@ -164,8 +164,7 @@ class StubSuite:
 
     async def switch_back_pressure(self, request: web.Request) -> web.Response:
         self.back_pressure.append((await request.json())["enabled"])
-        self.restart()
-        return web.json_response({"pid": self.pid})
+        return web.json_response({"enabled": self.back_pressure[-1], "configured": True})
 
     def restart(self) -> None:
         self.pid += 1
@@ -183,7 +182,7 @@ class StubSuite:
             ("GET", "/processes"): self.processes,
             ("POST", "/processes/pricing/kill"): self.kill,
             ("POST", "/processes/pricing/brownout"): self.brownout,
-            ("POST", "/processes/booking/back_pressure"): self.switch_back_pressure,
+            ("PUT", "/v1/back-pressure"): self.switch_back_pressure,
         }
 
 

@@ -69,12 +69,10 @@ async def test_both_overloads_offer_the_same_rides_at_three_times_the_measured_c
     assert not schema_errors(msgspec.json.encode(report))
 
 
-async def test_without_a_supervisor_of_booking_the_unprotected_overload_is_skipped() -> None:
+async def test_the_unprotected_overload_needs_no_supervisor() -> None:
     suite = BusySuite(refusals=1)
-    suite.supervised = ("pricing",)
+    suite.supervised = ()
     _, report = await run_overloads(suite, "overload", "overload_unprotected")
 
-    assert [scenario.name for scenario in report.scenarios] == ["overload"]
-    assert list(report.skipped) == ["overload_unprotected"]
-    assert report.verdict is not None
-    assert any(line.startswith("overload_unprotected: no supervisor") for line in report.verdict.not_measured)
+    assert [scenario.name for scenario in report.scenarios] == ["overload", "overload_unprotected"]
+    assert suite.back_pressure == [False, None]

@@ -117,12 +117,7 @@ class Campaign:
         """Return scenario -> reason why this suite does not support it."""
         faults = {entry.fault.name: entry.unavailable_reason for entry in await survey_faults(self.fault_access)}
         reasons = {
-            scenario.name: faults[scenario.fault.fault.name]
-            if scenario.fault
-            else ""
-            if scenario.back_pressure
-            else back_pressure.unavailable_reason(self.fault_access)
-            for scenario in self.options.scenarios
+            scenario.name: faults[scenario.fault.fault.name] for scenario in self.options.scenarios if scenario.fault
         }
         return {name: reason for name, reason in reasons.items() if reason}
 
@@ -132,7 +127,7 @@ class Campaign:
         rate_per_s = (capacity_per_s or 0.0) * (scenario.capacity_factor or 0.0) or self.options.rate_per_s
         async with AsyncExitStack() as stack:
             if not scenario.back_pressure:
-                await stack.enter_async_context(back_pressure.switch_off(self.fault_access))
+                await stack.enter_async_context(back_pressure.switch_off(suite))
             await self._offer(scenario, scenario.arrivals(rate_per_s, self.options.duration_s), suite)
 
     async def _find_capacity(self, suite: SuiteClient) -> float:

@@ -1,4 +1,4 @@
-"""Client of the services' HTTP APIs that the lab reads: ledger, deliveries, dead letters, readiness."""
+"""Client of the services' HTTP APIs that the lab uses: ledger, deliveries, dead letters, readiness, back pressure."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ import msgspec
 from yarl import URL
 
 from prebook.contracts.auctions import AuctionEntry, AuctionPage
+from prebook.contracts.back_pressure import BackPressureChange
 from prebook.contracts.booking import DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.dead_letters import DeadLetterPage, DeadLetterSummary
 from prebook.devstack.console_calls import ConsoleSigner
@@ -52,6 +53,15 @@ class SuiteClient:
             return None
         pages = self.read_pages("matching", "/v1/ledger/auctions", AuctionPage, {})
         return tuple([entry async for page in pages for entry in page.entries])
+
+    async def switch_back_pressure(self, *, enabled: bool | None) -> None:
+        """Let booking refuse rides under overload, or none; None: as it is configured. Raises SuiteUnreachable."""
+        path = "/v1/back-pressure"
+        body = msgspec.json.encode(BackPressureChange(enabled=enabled))
+        json_type = {"content-type": "application/json"}
+        url = URL(self._addresses.internal["booking"] + path)
+        headers = {**json_type, **self._signer.sign("booking", path, "PUT", json_type, body)}
+        await self._request("PUT", "booking", url, headers, body)
 
     def has_service(self, service: str) -> bool:
         """Return whether the base URL of the public listener of ``service`` is known."""
@@ -97,14 +107,20 @@ class SuiteClient:
         return await self._get(service, url, self._signer.sign(service, url.raw_path_qs))
 
     async def _get(self, service: str, url: URL, headers: Mapping[str, str]) -> bytes:
+        return await self._request("GET", service, url, headers)
+
+    async def _request(
+        self, method: str, service: str, url: URL, headers: Mapping[str, str], body: bytes | None = None
+    ) -> bytes:
+        exchange = self._session.request(method, url, headers=headers, data=body, timeout=READ_TIMEOUT)
         try:
-            async with self._session.get(url, headers=headers, timeout=READ_TIMEOUT) as response:
-                body = await response.read()
+            async with exchange as response:
+                content = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _no_response(service, url, str(error) or "timed out") from error
         if response.status != 200:  # noqa: PLR2004  no other status carries a page
-            raise _no_response(service, url, f"status {response.status}: {body[:300]!r}")
-        return body
+            raise _no_response(service, url, f"status {response.status}: {content[:300]!r}")
+        return content
 
 
 def _no_response(service: str, url: URL, reason: str) -> SuiteUnreachable:

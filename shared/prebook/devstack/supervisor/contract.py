@@ -76,12 +76,6 @@ class ClockSkew(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skew_s: Annotated[float, msgspec.Meta(ge=-86_400, le=86_400)]
 
 
-class BackPressure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Request to restart with back pressure on or off; null restores the setting of the start."""
-
-    enabled: bool | None
-
-
 class CrashMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Request to restart, to crash whenever the message ``message_id`` is received; null: to crash at none."""
 

@@ -6,7 +6,6 @@
 | ``POST /processes/{name}/kill`` Kill | SIGKILL; kept down for ``down_s`` |
 | ``POST /processes/{name}/brownout`` Brownout | stopped and continued in turn for ``duration_s`` |
 | ``POST /processes/{name}/skew`` ClockSkew | orderly restart with a clock that is ``skew_s`` ahead |
-| ``POST /processes/{name}/back_pressure`` BackPressure | orderly restart with back pressure on or off (booking) |
 | ``POST /processes/{name}/crash_message`` CrashMessage | orderly restart; then a crash at each receipt of a message |
 | ``POST /processes/{name}/pause`` | stopped until ``resume`` |
 | ``POST /processes/{name}/resume`` | continued; ends a pause or a brownout |

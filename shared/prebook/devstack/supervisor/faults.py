@@ -8,7 +8,6 @@ import msgspec
 
 from prebook.devstack.proxies.proxy import FaultProxy
 from prebook.devstack.supervisor.contract import (
-    BackPressure,
     Brownout,
     ClockSkew,
     CrashMessage,
@@ -76,10 +75,6 @@ def _skew(process: SupervisedProcess, skew: ClockSkew) -> Awaitable[msgspec.Stru
     return process.skew(skew.skew_s)
 
 
-def _set_back_pressure(process: SupervisedProcess, request: BackPressure) -> Awaitable[msgspec.Struct]:
-    return process.set_back_pressure(request.enabled)
-
-
 def _crash_at(process: SupervisedProcess, request: CrashMessage) -> Awaitable[msgspec.Struct]:
     return process.crash_at(request.message_id)
 
@@ -100,7 +95,6 @@ PROCESS_FAULTS: Mapping[str, FaultSpec] = {
     "kill": FaultSpec(Kill, _kill),
     "brownout": FaultSpec(Brownout, SupervisedProcess.brown_out),
     "skew": FaultSpec(ClockSkew, _skew),
-    "back_pressure": FaultSpec(BackPressure, _set_back_pressure),
     "crash_message": FaultSpec(CrashMessage, _crash_at),
     "pause": FaultSpec(EmptyBody, lambda process, _: process.pause()),
     "resume": FaultSpec(EmptyBody, lambda process, _: process.resume()),

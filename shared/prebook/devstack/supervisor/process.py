@@ -23,7 +23,6 @@ MAX_BACKOFF_S = 5.0
 STABLE_AFTER_S = 10.0
 """A process that ran at least this long is not in a crash loop: the backoff starts anew."""
 CLOCK_SKEW_VARIABLE = "PREBOOK_CLOCK_SKEW_S"
-BACK_PRESSURE_VARIABLE = "PREBOOK_BACK_PRESSURE"
 CRASH_MESSAGE_VARIABLE = "PREBOOK_CRASH_MESSAGE_ID"
 GRACE_PERIOD_S = 12.0
 KILL_TIMEOUT_S = 5.0
@@ -99,13 +98,6 @@ class SupervisedProcess:
         pid = await self._restart_with(CLOCK_SKEW_VARIABLE, str(skew_s))
         self._skew_s = skew_s
         return FaultEffect(name=self.spec.name, fault="skew", pid=pid)
-
-    async def set_back_pressure(self, enabled: bool | None) -> FaultEffect:
-        """Restart the process with back pressure on, off, or (None) as it was started first. Raises NotRunning."""
-        configured = self.spec.env.get(BACK_PRESSURE_VARIABLE, "on")
-        value = configured if enabled is None else "on" if enabled else "off"
-        pid = await self._restart_with(BACK_PRESSURE_VARIABLE, value)
-        return FaultEffect(name=self.spec.name, fault="back_pressure", pid=pid)
 
     async def crash_at(self, message_id: str | None) -> FaultEffect:
         """Restart the process, to crash whenever it receives a message, or (None) at none. Raises NotRunning."""
