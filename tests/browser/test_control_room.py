@@ -184,7 +184,7 @@ def test_a_dead_letter_is_found_tried_and_replayed(page: Page, suite: Suite) -> 
     replay = page.locator("#dead-letters .replay")
     expect(replay).to_be_disabled()
     page.get_by_role("button", name="Dry run").click()
-    expect(page.locator("#dead-letters .plan")).to_have_text("1 would be sent")
+    expect(page.locator("#dead-letters .plan")).to_have_text("1 would be sent in batches of 1")
     expect(replay).to_have_text("Replay 1 message")
     replay.click()
     # The poison fails for the same cause again, which stops its replay.

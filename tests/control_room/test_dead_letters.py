@@ -91,3 +91,40 @@ async def test_groups_are_figures_by_their_id_and_an_error_is_a_failure_of_the_s
     operations.response = httpx.Response(503)
     with pytest.raises(Unreachable, match="operations answered 503"):
         await source.read()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/dead-letters/7/notes", {"text": "the fleet is away"}),
+        ("POST", "/v1/dead-letters/7/versions", {"reason": "complete it", "headers": {"x-old": None}, "payload": None}),
+        ("POST", "/v1/discards", {"selection": {"ids": [1]}, "reason": "old"}),
+        ("POST", "/v1/restores", {"selection": {"ids": [1]}}),
+        ("DELETE", "/v1/replays/9b2f00c1d3e4", None),
+        ("GET", "/v1/dead-letters/7", None),
+    ],
+)
+async def test_each_action_is_that_of_operations(method: str, path: str, body: dict[str, object] | None) -> None:
+    operations = OperationsStub()
+    operations.response = httpx.Response(200, json={"summary": {"id": 7}})
+    async with page_of(operations) as page:
+        response = await page.request(method, path, json=body)
+    assert (response.status_code, response.json()) == (200, {"summary": {"id": 7}})
+    (sent,) = operations.requests
+    assert (sent.method, sent.url.path, sent.headers["prebook-operator"]) == (method, path, "control-room")
+    assert (msgspec.json.decode(sent.content) if sent.content else None) == body
+
+
+async def test_the_groups_of_another_state_are_asked_of_operations() -> None:
+    operations = OperationsStub()
+    async with page_of(operations) as page:
+        assert (await page.get("/v1/dead-letters/groups?in_state=discarded")).json()["messages"] == 2
+    assert operations.requests[0].url.query == b"in_state=discarded"
+
+
+async def test_the_export_is_passed_on_as_it_comes() -> None:
+    operations = OperationsStub()
+    operations.response = httpx.Response(200, content=b'{"id":1}\n{"id":2}\n')
+    async with page_of(operations) as page:
+        export = await page.get("/v1/dead-letters/export")
+    assert (export.content, export.headers["content-type"]) == (b'{"id":1}\n{"id":2}\n', "application/x-ndjson")
