@@ -21,6 +21,7 @@ from prebook.asyncio_tools import CoarseTimeout
 from prebook.messaging.errors import TransactionConflict, Unreachable, error_summary
 from prebook.postgres.outages import DATABASE_ERRORS, LOST, outage_of
 from prebook.postgres.pool import checkout, checkout_idle, command_timeout_of, outdate_connections, write_health_of
+from prebook.postgres.pooler import REFUSED_SETTING, SETTINGS_REFUSED
 
 ROLLBACK_TIMEOUT_S = 2.0
 COMPILED_CACHE_SIZE = 512
@@ -94,6 +95,11 @@ class PooledConnection:
     def is_closed(self) -> bool:
         """Whether the driver knows that the connection has ended."""
         return self._driver.is_closed()
+
+    @property
+    def server_pid(self) -> int:
+        """Process id that the server reported when the connection was opened."""
+        return self._driver.get_server_pid()
 
     @property
     def is_idle(self) -> bool:
@@ -205,7 +211,8 @@ async def acquire(engine: AsyncEngine) -> AsyncIterator[PooledConnection]:
     try:
         pooled = await _checkout_live(engine)
     except Exception as error:  # raised by driver, adapter, pool or system, which share no narrower class
-        raise Unreachable(f"no connection to the database: {error_summary(error)}") from error
+        hint = f"; {SETTINGS_REFUSED}" if REFUSED_SETTING in str(error) else ""
+        raise Unreachable(f"no connection to the database: {error_summary(error)}{hint}") from error
     driver: Any = pooled.driver_connection
     connection = PooledConnection(engine, driver)
     try:

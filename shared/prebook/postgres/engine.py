@@ -12,6 +12,7 @@ from prebook.messaging.errors import Unreachable
 from prebook.postgres.connection import NO_PARAMETERS, PooledConnection, acquire
 from prebook.postgres.outages import READ_ONLY
 from prebook.postgres.pool import Pool, outdate_connections, write_health_of
+from prebook.postgres.pooler import GENERIC_PLANS, is_pooled, refuse_shared_server
 
 POOL_SIZE = 8
 """A busy connection costs the server about 5 MB, and more of them make two cores no faster."""
@@ -26,7 +27,7 @@ CONNECTIONS_PER_PROCESS = POOL_SIZE + MAX_OVERFLOW + EDGE_POOL_SIZE + BACKGROUND
 CHECKOUT_TIMEOUT_S = 5
 CHECK_TIMEOUT_S = 2
 CLOSE_TIMEOUT_S = 2
-PLANNER_SETTINGS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
+PLANNER_SETTINGS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": GENERIC_PLANS}
 """Every statement is planned once for each connection and uses an index, whatever its values: a plan that is made while
 a table is small must still be right when the table has grown."""
 ASYNCHRONOUS_COMMIT = {"synchronous_commit": "off"}
@@ -57,10 +58,14 @@ class Engines(NamedTuple):
         """Read a table of the service, and find out whether the database accepts writes.
 
         Raises:
-            Unreachable: the database does not answer in time or accepts no writes; the text is the plain reason.
+            Unreachable: the database does not answer in time, accepts no writes, or is behind a pooler in transaction
+                mode; the text is the plain reason.
         """
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S), acquire(self.background) as connection:
+                if await is_pooled(connection):
+                    async with acquire(self.background) as other:
+                        await refuse_shared_server(connection, other)
                 await self._check_writes(connection)
         except TimeoutError as error:
             text = f"the database does not answer within {CHECK_TIMEOUT_S:g} s: it is overloaded, locked or gone"
