@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ from tests.topology.coupling_examples import (
     untyped,
 )
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
 SMS = ServiceName("sms")
 OUTSIDE = {**PARTIES, SMS: SMS_PROVIDER}
 SMS_FLOW: Flow[Any, Any] = Flow("send_sms", NOTIFICATION, SMS, AskFleet, (FleetOffered,))
@@ -175,6 +177,10 @@ def test_the_command_accepts_the_default_plan_and_lists_its_blind_spots() -> Non
     assert done.exit_code == 0
     assert "no tight edges" in done.output
     assert all(blind_spot in done.output for blind_spot in BLIND_SPOTS)
+
+
+def test_the_guide_lists_the_blind_spots() -> None:
+    assert [spot for spot in BLIND_SPOTS if f"- {spot}\n" not in GUIDE.read_text()] == []
 
 
 def test_the_command_refuses_a_plan_in_which_callers_wait_for_partners() -> None:
