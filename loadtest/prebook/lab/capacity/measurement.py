@@ -63,7 +63,7 @@ async def record_capacity(plan: str, log: Log) -> CapacityRecording:
         async with start_suite(Path(folder)) as suite:
             load = RideLoad(suite, "capacity")
             await load.offer(plan, WARMUP_PER_S, WARMUP_RIDES)
-            figures, generator_ms = await _measure_costs(load, plan, log)
+            figures, generator_ms, generator_busy_ms = await _measure_costs(load, plan, log)
             figures.counts = await count_per_ride(load, plan, STEADY_PER_S, STEADY_RIDES)
             await _find_knee(load, plan, figures, log)
             burst = await _record_burst(load, plan, round(BURST_FACTOR * figures.knee_per_s), log)
@@ -74,15 +74,16 @@ async def record_capacity(plan: str, log: Log) -> CapacityRecording:
         cores=os.cpu_count() or 1,
         costs=baseline_of({plan: figures}, versions),
         generator_ms=round(generator_ms, 3),
+        generator_busy_ms=round(generator_busy_ms, 3),
         knee_limit=figures.knee_limit,
         burst=burst,
     )
 
 
-async def _measure_costs(load: RideLoad, plan: str, log: Log) -> tuple[RideFigures, float]:
-    """Return the costs of all rounds, and the CPU time per ride of this process, which offers the rides."""
+async def _measure_costs(load: RideLoad, plan: str, log: Log) -> tuple[RideFigures, float, float]:
+    """Return the costs of all rounds, and the CPU time per ride of this load generator at each rate."""
     figures = RideFigures()
-    generator_ms: list[float] = []
+    generator_ms: dict[float, list[float]] = defaultdict(list)
     for number in range(ROUNDS):
         for values, rate_per_s, rides in (
             (figures.cpu_ms, STEADY_PER_S, STEADY_RIDES),
@@ -91,9 +92,9 @@ async def _measure_costs(load: RideLoad, plan: str, log: Log) -> tuple[RideFigur
             before = time.process_time()
             for name, cost_ms in (await measure_cpu(load, plan, rate_per_s, rides)).items():
                 values[name].append(cost_ms)
-            generator_ms.append((time.process_time() - before) * 1e3 / rides)
+            generator_ms[rate_per_s].append((time.process_time() - before) * 1e3 / rides)
         log(f"cost of a ride, round {number + 1} of {ROUNDS}: {figures.cost_ms[-1]:.1f} ms at {STEADY_PER_S:g} rides/s")
-    return figures, median(generator_ms)
+    return figures, median(generator_ms[STEADY_PER_S]), median(generator_ms[BUSY_PER_S])
 
 
 async def _find_knee(load: RideLoad, plan: str, figures: RideFigures, log: Log) -> None:

@@ -63,7 +63,9 @@ class CapacityRecording(msgspec.Struct, frozen=True, kw_only=True):
     costs: RideBaseline
     """Costs by plan, as ``prebook bench --only ride --save-baseline`` writes them."""
     generator_ms: float
-    """CPU time per ride of the load generator, which uses the same cores."""
+    """CPU time per ride of the load generator, which uses the same cores, at the lower rate."""
+    generator_busy_ms: float | None = None
+    """The same at the higher rate; null in files that an earlier version wrote."""
     knee_limit: str
     """Rate of the step above the knee, and why it failed."""
     burst: RecordedBurst

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 
-from prebook.lab.capacity.costs import ProcessCost, RideCosts, costs_of
+from prebook.lab.capacity.costs import ProcessCost, RideCosts, costs_of, fit_cost
 from prebook.lab.capacity.recording import CapacityRecording
 from prebook.lab.capacity.simulation import simulate_burst
 from prebook.lab.capacity.stages import machine_processors
@@ -41,7 +41,7 @@ def predictions(recording: CapacityRecording) -> Sequence[Prediction]:
     costs = costs_of(recording.plan, recording.costs, "recording")
     knee_per_s = predict_knee(costs, recording)
     burst = recording.burst
-    processors = machine_processors(costs, recording.cores, recording.generator_ms)
+    processors = machine_processors(costs, recording.cores, generator_cost(recording).ms_per_ride)
     offered = [float(second.offered) for second in burst.seconds]
     simulated = simulate_burst(processors, offered, steady_per_s=knee_per_s / 2)
     return (
@@ -71,5 +71,10 @@ def predictions(recording: CapacityRecording) -> Sequence[Prediction]:
 
 def predict_knee(costs: RideCosts, recording: CapacityRecording) -> float:
     """Return the rate at which suite and load generator together use all cores of the recorded machine."""
-    generator = ProcessCost(0.0, recording.generator_ms)
-    return replace(costs, processes={**costs.processes, GENERATOR: generator}).max_rides_per_s(recording.cores)
+    processes = {**costs.processes, GENERATOR: generator_cost(recording)}
+    return replace(costs, processes=processes).max_rides_per_s(recording.cores)
+
+
+def generator_cost(recording: CapacityRecording) -> ProcessCost:
+    """Return the cost of a request at the load generator."""
+    return fit_cost(recording.generator_ms, recording.generator_busy_ms)
