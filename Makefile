@@ -1,6 +1,6 @@
 # Requires Python 3.11 or newer (with venv), git and make. Everything else is installed into .venv from hashed lock files.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast test-all test-lab test-containers test-browser check kubernetes kubernetes-schemas \
+.PHONY: help install demo up test test-fast test-all test-lab test-containers test-browser test-observability check kubernetes kubernetes-schemas \
 	docs schema lock clean
 MAKEFLAGS += --no-print-directory
 
@@ -9,6 +9,7 @@ WORKERS ?= 2
 FAST_WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
+PROMETHEUS := $(VENV)/prometheus
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -20,7 +21,7 @@ SIDE_BY_SIDE = -n $(WORKERS)
 LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Pass arguments in ARGS: make demo ARGS="--quick --seed 7"; make test ARGS="-k ledger"'
 
 install: $(VENV)/.dev ## Install everything that demo, test and check need into .venv
@@ -32,10 +33,10 @@ up: $(VENV)/.run ## Run the suite until Ctrl-C
 	@$(BIN)/prebook up $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests that need no Docker engine, except the long ones
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers and not long and not browser" $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers and not long and not browser and not promtool" $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run unit, conformance and architecture tests: no server, under 90 s
-	@$(BIN)/python -m pytest -n $(FAST_WORKERS) -m "not real and not containers and not database and not long" \
+	@$(BIN)/python -m pytest -n $(FAST_WORKERS) -m "not real and not containers and not database and not long and not promtool" \
 		--ignore=tests/devstack --ignore=tests/lab --ignore=tests/kubernetes $(ARGS)
 
 test-all: test ## Run make test, then the long tests: chaos, crash points, burst, cluster, back pressure, outages, experiments
@@ -53,6 +54,12 @@ test-browser: $(VENV)/.dev ## Run the tests of the control room in Debian's Chro
 		apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 		{ echo "error: no chromium found; hint: apt-get install chromium" >&2; exit 1; }
 	@$(BIN)/python -m pytest tests/browser -m browser $(ARGS)
+
+test-observability: $(VENV)/.dev ## Check the rules for Prometheus with promtool; without one, get Debian's package prometheus
+	@command -v promtool >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || { mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && \
+		apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . ; } || \
+		{ echo "error: no promtool found; hint: apt-get install prometheus" >&2; exit 1; }
+	@PATH="$(abspath $(PROMETHEUS))/usr/bin:$$PATH" $(BIN)/python -m pytest tests/observability -m promtool $(ARGS)
 
 check: $(VENV)/.dev ## Check style, format, types, import contracts, contracts of messages, and the coupling to other parties
 	@$(BIN)/ruff check .
