@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prebook.contracts.plan import Coupling
+from prebook.devstack.command_line import log_to_stderr
 from prebook.lab.bench.ride_load import RideLoad
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
 from prebook.lab.bench.subjects.ride_figures import STEADY_PER_S, RideFigures, measure_cost, measure_counts
@@ -34,7 +35,10 @@ class PatternInUse:
     tables: str = ""
 
 
+NOTHING = PatternInUse("none of them", 1.05)
+"""Both sides are the same: how far its ratio is from 1 is the least price that the others can show."""
 PATTERNS = (
+    NOTHING,
     PatternInUse("message history", 1.05, {"PREBOOK_MESSAGE_HISTORY": "on"}),
     PatternInUse("content enricher", 1.25, {"PREBOOK_FARE_ENRICHMENT": "wait"}),
     PatternInUse(
@@ -47,24 +51,26 @@ PATTERNS = (
 
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
-    """Measure each pattern on a suite of its own, alternating with a suite that uses none of them.
+    """Measure each pattern on a suite of its own, alternating with a suite of the same age that uses none of them.
 
     Raises:
         UserError: A suite did not start, or did not settle its rides.
     """
-    async with start_suite(testbed.folder / "plain", env=PLAIN_ENVIRONMENT) as suite:
-        plain = RideLoad(suite, "plain")
-        await _warm_up(plain)
-        return [await _measure_pattern(pattern, plain, testbed.folder, rounds) for pattern in PATTERNS]
+    return [await _measure_pattern(pattern, testbed.folder, rounds) for pattern in PATTERNS]
 
 
-async def _measure_pattern(pattern: PatternInUse, plain: RideLoad, folder: Path, rounds: int) -> BenchRow:
+async def _measure_pattern(pattern: PatternInUse, folder: Path, rounds: int) -> BenchRow:
+    log_to_stderr(f"patterns: {pattern.name}")
     home = folder / pattern.name.replace(" ", "-")
-    async with start_suite(home, env=_environment(pattern, folder)) as suite:
-        load = RideLoad(suite, home.name)
-        await _warm_up(load)
+    async with (
+        start_suite(home / "plain", env=PLAIN_ENVIRONMENT) as plain_suite,
+        start_suite(home / "pattern", env=_environment(pattern, folder)) as suite,
+    ):
+        load, plain = RideLoad(suite, "pattern"), RideLoad(plain_suite, "plain")
         ours, without = RideFigures(), RideFigures()
         sides = ((load, ours), (plain, without))
+        for side, _ in sides:
+            await side.offer(PLAN, STEADY_PER_S, WARMUP_RIDES)
         for number in range(rounds):
             for side, figures in sides if number % 2 else reversed(sides):
                 await measure_cost(side, PLAN, figures)
@@ -81,10 +87,6 @@ def _environment(pattern: PatternInUse, folder: Path) -> Mapping[str, str]:
     couplings = folder / f"{pattern.name.replace(' ', '-')}.toml"
     couplings.write_text(f"{paths.couplings_file().read_text()}\n{pattern.tables}")
     return {**environment, "PREBOOK_COUPLINGS": str(couplings)}
-
-
-async def _warm_up(load: RideLoad) -> None:
-    await load.offer(PLAN, STEADY_PER_S, WARMUP_RIDES)
 
 
 def _benchmark(pattern: PatternInUse, ours: RideFigures, without: RideFigures) -> Benchmark:
