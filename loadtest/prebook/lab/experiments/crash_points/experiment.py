@@ -1,8 +1,7 @@
 """One run of the experiment, on a suite whose processes crash where a file tells them to."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from prebook.flows import PROCESSES
 from prebook.lab.chaos import database
 from prebook.lab.chaos.evidence import Evidence, InjectedFault
-from prebook.lab.chaos.slowness import SlownessProbe
 from prebook.lab.experiments.crash_points.cases import Case, CrashSite
 from prebook.lab.experiments.crash_points.riders import PersistentRiders
 from prebook.lab.faults.fault_access import FaultAccess
@@ -65,7 +63,6 @@ class CrashRun:
 
     def __post_init__(self) -> None:
         self._suite = SuiteClient(self.access.session, self.access.addresses)
-        self.slowness = SlownessProbe(self.access.session, self.access.addresses.internal)
         self._riders = PersistentRiders(
             self.access.session, self.access.addresses.public["booking"], SCENARIO, self.max_wait_s
         )
@@ -78,11 +75,10 @@ class CrashRun:
         Raises:
             SuiteUnreachable: A service does not come back after its crash.
         """
-        async with self._watch_slowness():
-            for case in cases:
-                result = await self._run_case(case)
-                self.results.append(result)
-                on_result(result)
+        for case in cases:
+            result = await self._run_case(case)
+            self.results.append(result)
+            on_result(result)
 
     async def gather_evidence(self) -> Evidence:
         """Wait until the rides of all cases are at rest, at most SETTLE_TIMEOUT_S, and return the evidence.
@@ -101,18 +97,7 @@ class CrashRun:
             reconciliation=reconciliation,
             database=await database.read_state(self.database_url, ids, self.started_at),
             dead_letters=await read_parked_messages(self._suite),
-            slow=tuple(self.slowness.slow),
         )
-
-    @asynccontextmanager
-    async def _watch_slowness(self) -> AsyncIterator[None]:
-        """Look for an overload of the machine while the block runs: synchronous calls fail on it without a crash."""
-        probing = asyncio.create_task(self.slowness.run())
-        try:
-            yield
-        finally:
-            probing.cancel()
-            await asyncio.wait({probing})
 
     async def _run_case(self, case: Case) -> CaseResult:
         """Book one ride under each plan while the processes of the case crash."""
