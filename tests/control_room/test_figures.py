@@ -75,7 +75,7 @@ def test_events_are_counted_for_each_receiver_and_expiries_over_their_stages() -
         "booking_ended/one_way/event": {"sent": 5},
         "booking_ended/one_way/event/pricing": {"handled": 5},
         "booking_ended/one_way/event/matching": {"handled": 4},
-        "quote_fare/one_way/request": {"handled": 2, "expired": 5},
+        "quote_fare/one_way/request": {"handled": 2, "expired": 5, "expired_inbound": 2},
     }
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 import msgspec
 
 from prebook.contracts.plan import Coupling, Plan
+from prebook.control_room.backlog import QueueLeg
 from prebook.flows import EVENT_TYPES, FLOWS, SERVICES
 from prebook.topology.diagrams import arrow_name, svg_diagram
 from prebook.topology.model import plan_topology
@@ -74,6 +75,18 @@ def _draw(name: str, couplings: tuple[tuple[str, Coupling], ...]) -> PlanTopolog
         arrows=tuple(_arrow_view(arrow, plan) for arrow in sorted(topology.arrows)),
         queues={queue.address: queue.consumer for queue in topology.queues},
     )
+
+
+def queue_legs() -> dict[str, QueueLeg]:
+    """Return the legs of all couplings and events that pass a queue, by the key of their receiver's totals."""
+    legs = {}
+    for coupling in Coupling:
+        topology = draw_plan(coupling.value)
+        for arrow in topology.arrows:
+            if arrow.messages and arrow.source in topology.queues:
+                sender_key = "/".join(arrow.messages.split("/")[:3])  # an event's receiver is the fourth part
+                legs[arrow.messages] = QueueLeg(sender_key, arrow.messages, arrow.source)
+    return legs
 
 
 def _arrow_view(arrow: Arrow, plan: Plan) -> ArrowView:

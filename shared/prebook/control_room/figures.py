@@ -14,6 +14,10 @@ MESSAGE_COUNTERS: Mapping[str, str] = {
     for name in ("sent", "send_failed", "handled", "handling_failed", "duplicate", "expired", "retried")
 }
 """Name of a metric -> name of the figure."""
+EXPIRED = "expired"
+INBOUND = "inbound"
+EXPIRED_INBOUND = "expired_inbound"
+"""Messages that their receiver dropped after their deadline; part of ``expired``."""
 DEAD_LETTERED = "prebook_messages_dead_lettered_total"
 HTTP_REQUESTS = "prebook_http_client_requests_total"
 DECISIONS = "prebook_admission_decisions_total"
@@ -93,7 +97,10 @@ def _counters(process: str, samples: Sequence[MetricSample]) -> Iterable[tuple[s
         label = sample.labels.get
         if name := MESSAGE_COUNTERS.get(sample.name):
             receiver = f"/{_service(process)}" if label("kind") == EVENT and name not in SENDER_FIGURES else ""
-            sums[name, f"{label('flow')}/{label('coupling')}/{label('kind')}{receiver}"] += sample.value
+            key = f"{label('flow')}/{label('coupling')}/{label('kind')}{receiver}"
+            sums[name, key] += sample.value
+            if name == EXPIRED and label("stage") == INBOUND:
+                sums[EXPIRED_INBOUND, key] += sample.value
         elif sample.name == DEAD_LETTERED:
             sums["parked", f"{label('flow')}/{label('cause')}"] += sample.value
         elif sample.name == HTTP_REQUESTS:
@@ -111,7 +118,7 @@ def _service(process: str) -> str:
 
 def _messages(totals: CounterTotals) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for figure in MESSAGE_COUNTERS.values():
+    for figure in (*MESSAGE_COUNTERS.values(), EXPIRED_INBOUND):
         for key, total in totals.of(figure).items():
             found[key][figure] = total
     return dict(found)

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prebook.control_room.app import PageAddress, create_control_room
+from prebook.control_room.backlog import Backlogs
 from prebook.control_room.dead_letters import DeadLettersSource, OperatorAccess, dead_letter_routes
 from prebook.control_room.default_plan import plan_routes
+from prebook.control_room.drawing import queue_legs
 from prebook.control_room.fault_routes import fault_routes
 from prebook.control_room.faults import FaultDesk, commands_with
 from prebook.control_room.feed import Feed
@@ -63,9 +65,10 @@ async def open_control_room(address: PageAddress, suite: SuiteAccess, host: str,
     management = ManagementClient(suite.management_url, suite.management_user, suite.management_password)
     async with create_http_client() as client, management:
         reader = BookingReader(client, suite.process_urls["booking"], suite.sign_for("booking"))
+        backlogs = Backlogs(queue_legs())
         sources: list[Source] = [
-            MetricsSource(client, suite.process_urls),
-            QueuesSource(management),
+            MetricsSource(client, suite.process_urls, backlogs),
+            QueuesSource(management, backlogs),
             LedgerSource(reader),
             SwitchesSource(reader),
             DeadLettersSource(client, suite.operations),

@@ -1,11 +1,11 @@
 import { $, h, renderList, s, setAttributes, setText } from "./dom.js";
-import { count, rate } from "./format.js";
+import { count, rate, seconds } from "./format.js";
 import { bindLink } from "./route.js";
 import { createRow, createTable } from "./table.js";
 
 const VIEWS = ["default", "sync_api", "async_api", "one_way", "request_reply"];
-const COLUMNS = ["flow or event", "coupling", "leg", "from", "to", "moved by", "rate", "total"];
-const QUEUE_COLUMNS = ["queue", "consumer", "ready", "unacknowledged", "consumers"];
+const COLUMNS = ["flow or event", "coupling", "leg", "from", "to", "moved by", "rate", "total", "waiting", "oldest"];
+const QUEUE_COLUMNS = ["queue", "consumer", "ready", "unacknowledged", "consumers", "oldest"];
 const BELOW_ARROW = 20;
 const BELOW_QUEUE = 26;
 const HINT = "Move to an arrow with the arrow keys, or point at it: what it carries, and who decides when.";
@@ -99,7 +99,9 @@ export class Flow {
     }
     for (const { name, text } of queues) {
       const depth = this.#depth(name);
-      setText(text, depth ? `${count(depth.ready)} ready, ${count(depth.unacknowledged)} unacknowledged` : "");
+      const oldest = this.#oldest(name);
+      const figures = depth ? `${count(depth.ready)} ready, ${count(depth.unacknowledged)} unacknowledged` : "";
+      setText(text, oldest === null ? figures : `${figures}; oldest ${seconds(oldest)}`);
     }
     for (const { name, group } of services) group.classList.toggle("away", this.store.section("processes")[name]?.state === "away");
     const entry = this.#focused || arrows[0]?.arrow.name;
@@ -119,6 +121,7 @@ export class Flow {
         arrow.pulled ? "target pulls" : "source pushes",
         arrow.messages ? rate(this.#rate(arrow)) : "not counted",
         arrow.messages ? count(this.#total(this.store.sections, arrow)) : "not counted",
+        ...this.#waiting(arrow, topology),
       ];
       cells.forEach((text, n) => setText(row.cells[n], text));
     });
@@ -126,7 +129,8 @@ export class Flow {
     renderList(this.queueRows, queues, (name) => name, createRow(QUEUE_COLUMNS.length), (row, name) => {
       const depth = this.#depth(name);
       const figures = depth ? [depth.ready, depth.unacknowledged, depth.consumers].map(count) : ["–", "–", "–"];
-      [name, topology.queues[name], ...figures].forEach((text, n) => setText(row.cells[n], text));
+      const oldest = this.#oldest(name);
+      [name, topology.queues[name], ...figures, oldest === null ? "–" : seconds(oldest)].forEach((text, n) => setText(row.cells[n], text));
     });
   }
 
@@ -156,6 +160,19 @@ export class Flow {
     const sum = { ready: 0, unacknowledged: 0, consumers: 0 };
     for (const each of partitions) for (const figure of Object.keys(sum)) sum[figure] += queues[each][figure];
     return sum;
+  }
+
+  /** Messages of the arrow's leg that are sent and not handled yet, and the age of the oldest; nothing without a queue. */
+  #waiting(arrow, topology) {
+    if (!(arrow.source in topology.queues)) return ["", ""];
+    const backlog = this.store.section("backlogs")[arrow.messages];
+    return backlog ? [count(backlog.depth), seconds(this.store.age(backlog.since_s))] : ["0", "–"];
+  }
+
+  /** Age of the oldest message in a queue, over all legs of all plans that pass it; null if none waits. */
+  #oldest(name) {
+    const since = this.store.section("queue_oldest")[name];
+    return since === undefined ? null : this.store.age(since);
   }
 
   #sentence(arrow) {

@@ -1,9 +1,10 @@
 import { $, h, renderList, s, setAttributes, setText } from "./dom.js";
 import { count, milliseconds, percent } from "./format.js";
 import { outcomes } from "./header.js";
+import { createChart, updateChart } from "./timeline.js";
 
 const CLOCKS = ["accepted", "settled", "notified"];
-const COLUMNS = ["plan", ...CLOCKS, "answered", "bookings"];
+const COLUMNS = ["plan", ...CLOCKS, "answered", "bookings", "last 3 min"];
 const ORDER = ["sync_api", "async_api", "one_way", "request_reply"];
 const STRIP_WIDTH = 160;
 const STRIP_HEIGHT = 14;
@@ -42,6 +43,7 @@ export class Plans {
     row.share.classList.toggle("bad", settled > 0 && answered < settled * 0.95);
     const parts = ["confirmed", "rejected", "cancelled", "expired", "failed", "in flight"].filter((name) => all[name]);
     setText(row.bookings, parts.map((name) => `${count(all[name])} ${name}`).join(", "));
+    updateChart(row.chart, this.store.section("timeline"), plan, Object.values(this.store.section("faults")));
   }
 }
 
@@ -62,8 +64,9 @@ function createRow(plan) {
   });
   const share = h("td");
   const bookings = h("td");
+  const chart = createChart();
   const name = h("th", { scope: "row" }, isMixed ? h("span", { title: plan }, "mixed ", h("small", {}, plan)) : plan);
-  return Object.assign(h("tr", { class: isMixed ? "mixed" : plan }, name, clocks.map(({ cell }) => cell), share, bookings), { clocks, share, bookings });
+  return Object.assign(h("tr", { class: isMixed ? "mixed" : plan }, name, clocks.map(({ cell }) => cell), share, bookings, chart.cell), { clocks, share, bookings, chart });
 }
 
 const rank = (plan) => (ORDER.includes(plan) ? ORDER.indexOf(plan) : ORDER.length);

@@ -42,6 +42,11 @@ export class Store {
     return (performance.now() - this.heardAt) / 1000;
   }
 
+  /** Seconds from a Unix time until the last event, by the console's clock. */
+  age(since_s) {
+    return Math.max(0, (Date.parse(this.sections.began_at) + this.at) / 1000 - since_s);
+  }
+
   /** Growth a second of a total over the last seconds; null until it has been seen twice. */
   rate(total) {
     const [first] = this.#marks;
