@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, Response, expect
 
 from prebook.contracts.plan import Coupling
-from prebook.control_room.drawing import VIEWS, draw_plan
+from prebook.control_room.drawing import DEFAULT, VIEWS, draw_plan
+from prebook.messaging.policy import default_plan
 from tests.browser.conftest import MAX_WAIT_MS, keep_screenshot, new_url
-from tests.integration.suite import Suite
+from tests.integration.suite import POLICIES, Suite
 
 pytestmark = [pytest.mark.real, pytest.mark.browser, pytest.mark.timeout(600)]
 MAX_FIRST_VIEW_BYTES = 120_000
@@ -83,7 +84,7 @@ def test_a_ride_booked_by_hand_is_in_every_figure(page: Page, suite: Suite, coup
 
 def test_every_plan_is_drawn_and_listed_with_the_same_arrows(page: Page) -> None:
     for view in VIEWS:
-        topology = draw_plan(view)
+        topology = draw_plan(view, default_plan(POLICIES) if view == DEFAULT else None)
         page.get_by_role("link", name=view, exact=True).click()
         expect(page.locator(".stage [data-arrow]")).to_have_count(len(topology.arrows))
         page.get_by_role("link", name="Show as table").click()
