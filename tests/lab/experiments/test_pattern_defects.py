@@ -43,6 +43,8 @@ from prebook.lab.experiments.patterns.size import NO_DUPLICATE, NO_LOSS
 from prebook.lab.experiments.pipes import pipes_and_filters, push_rate
 from prebook.lab.experiments.registry import EXPERIMENTS
 from prebook.lab.experiments.result import ExperimentResult, ExperimentStatus
+from prebook.lab.experiments.retries.hot_requeue import HOT_REQUEUE
+from prebook.lab.experiments.retries.hot_requeue import PARKED as POISON_PARKED
 from prebook.lab.experiments.retries.retry_schedule import EXACT_LAW, RETRY_SCHEDULE
 from prebook.lab.experiments.runner import PlannedRun, run_planned
 from prebook.lab.experiments.scatter_gather.laws import REPLIES
@@ -95,6 +97,7 @@ SEEDED_RUNS = (
     SeededRun(ACKNOWLEDGEMENT_TIMEOUT, SeededDefect.LOSE, NO_LOSS),
     SeededRun(ACKNOWLEDGEMENT_TIMEOUT, SeededDefect.DOUBLE, NO_DUPLICATE),
     SeededRun(CAMPAIGN_TOKENS, SeededDefect.LOSE, NOT_LESS),
+    SeededRun(HOT_REQUEUE, SeededDefect.LOSE, POISON_PARKED),
 )
 
 

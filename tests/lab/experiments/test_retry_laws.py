@@ -9,6 +9,8 @@ import pytest
 
 from prebook.lab.experiments.law import LawVerdict
 from prebook.lab.experiments.retries.failing_receiver import MAX_ATTEMPTS, failing_names, failures_of
+from prebook.lab.experiments.retries.hot_requeue import BOUNDED, CHEAP, PARKED, PoisonCost, cost_checks
+from prebook.lab.experiments.retries.hot_requeue import RIGHT as RIGHT_COST
 from prebook.lab.experiments.retries.layers import Provider, serve_layers
 from prebook.lab.experiments.retries.retry_schedule import (
     RIGHT,
@@ -97,3 +99,23 @@ async def test_attempts_multiply_through_layers_unless_one_has_a_budget(
     async with serve_layers(provider, make_layers(arrangement)) as client:
         await asyncio.gather(*(client.send() for _ in range(20)))
     assert (provider.calls, client.succeeded) == (calls, succeeded)
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "parked", "processors", "violated"),
+    [
+        (MAX_ATTEMPTS, 2, 0.1, []),
+        (MAX_ATTEMPTS + 1, 2, 0.1, [BOUNDED]),
+        (MAX_ATTEMPTS, 1, 0.1, [PARKED]),
+        (MAX_ATTEMPTS, 2, 0.14, [CHEAP]),
+    ],
+)
+def test_a_message_that_always_fails_is_bounded_parked_and_cheap(
+    deliveries: int, parked: int, processors: float, violated: list[str]
+) -> None:
+    used = {"broker": processors, "receiver": 0.12}
+    cost = PoisonCost({"poison": deliveries}, parked, handled=5, per_s=0.5, processors=used)
+    checks = list(cost_checks(RIGHT_COST, cost, ""))
+    assert [check.law for check in checks if check.verdict is LawVerdict.VIOLATED] == violated
+    assert all(check.expected is LawVerdict.HELD for check in checks)
+    assert [check.verdict for check in cost_checks(RIGHT_COST, cost, "busy")][-1] is LawVerdict.INCONCLUSIVE

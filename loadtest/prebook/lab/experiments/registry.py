@@ -39,6 +39,7 @@ from prebook.lab.experiments.patterns.wire_tap import WIRE_TAP
 from prebook.lab.experiments.pipes.pipes_and_filters import PIPES_AND_FILTERS
 from prebook.lab.experiments.pipes.push_rate import PUSH_RATE
 from prebook.lab.experiments.poison.registration import POISON
+from prebook.lab.experiments.retries.hot_requeue import HOT_REQUEUE
 from prebook.lab.experiments.retries.retry_schedule import RETRY_SCHEDULE
 from prebook.lab.experiments.retries.retry_storm import RETRY_STORM
 from prebook.lab.experiments.scatter_gather.registration import SCATTER_GATHER
@@ -81,6 +82,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     POISON,
     RETRY_SCHEDULE,
     RETRY_STORM,
+    HOT_REQUEUE,
     CRASH_POINTS,
     DRIFT,
     REGENERATION,

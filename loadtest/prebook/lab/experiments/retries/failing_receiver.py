@@ -7,8 +7,9 @@ import msgspec
 
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.patterns.receiver import TIMEOUT_S, PatternReceiver, ReceiverSpec
-from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES
+from prebook.lab.experiments.patterns.site import RECEIVER_SERVICES, PatternSite
 from prebook.lab.experiments.worker import WorkerContext
+from prebook.messaging import addresses
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.policy import Policies
 from prebook.postgres.dsn import asyncpg_dsn
@@ -62,6 +63,15 @@ def failing_names(names: Iterable[str]) -> list[str]:
 def failures_of(name: str) -> int:
     """Return how many attempts fail at a message with this name."""
     return int(name.rpartition(".")[2])
+
+
+async def wait_for_dead_letters(site: PatternSite, count: int) -> None:
+    """Wait until ``count`` messages are parked. Raises UserError."""
+
+    async def are_parked() -> bool:
+        return await site.count_ready(addresses.PARKING_QUEUE) >= count
+
+    await site.wait_until(are_parked, "the dead letters")
 
 
 async def serve(context: WorkerContext, spec: ReceiverSpec) -> None:

@@ -28,6 +28,7 @@ from prebook.lab.experiments.retries.failing_receiver import (
     SERVICE,
     failing_names,
     failures_of,
+    wait_for_dead_letters,
 )
 from prebook.lab.experiments.timer_lag import TimerLag
 from prebook.messaging import addresses
@@ -128,7 +129,7 @@ async def _retry(site: PatternSite, size: PatternSize) -> Attempts:
     async with site.processes(failing_receiver.run, spec):
         await _send_in_parts(site, [name for name in names if name not in skipped])
         await site.wait_until_settled(RIGHT, succeeding, QUEUES[RIGHT])
-        await _wait_for_dead_letters(site, len(names) - len(succeeding))
+        await wait_for_dead_letters(site, len(names) - len(succeeding))
     rows = await site.database.fetch(f"SELECT message, at FROM {SERVICE}.attempt ORDER BY at")  # noqa: S608 - a schema
     attempts: dict[str, list[datetime]] = {name: [] for name in names}
     for row in rows:
@@ -145,13 +146,6 @@ async def _send_in_parts(site: PatternSite, names: Sequence[str]) -> None:
 
         await site.wait_until(are_tried, "the first attempts")
         await site.publish(addresses.REDELIVER, QUEUES[RIGHT], names[sent : sent + PART], RIGHT)
-
-
-async def _wait_for_dead_letters(site: PatternSite, count: int) -> None:
-    async def are_parked() -> bool:
-        return await site.count_ready(addresses.PARKING_QUEUE) >= count
-
-    await site.wait_until(are_parked, "the dead letters")
 
 
 async def _requeue(site: PatternSite, size: PatternSize) -> Attempts:
