@@ -1,17 +1,21 @@
 """Laws of the experiments on control flow, on times and counts made by hand. No server."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from prebook.lab.experiments.flow_control import back_pressure as pressure
 from prebook.lab.experiments.flow_control import campaign_tokens
 from prebook.lab.experiments.flow_control import traffic_shaping as shaping
 from prebook.lab.experiments.flow_control import valuable_messages as value
 from prebook.lab.experiments.flow_control.campaign_tokens import NOT_LESS, NOT_MORE, TOLD, TokenRun, token_checks
+from prebook.lab.experiments.flow_control.capacity import busy_doubt, drift_doubt
 from prebook.lab.experiments.flow_control.messages_in_progress import Pace, linear_check, little_check, pace_of
 from prebook.lab.experiments.flow_control.traffic_shaping import ShapingRun, Wave, due_s, wave_checks, wave_of
-from prebook.lab.experiments.flow_control.valuable_messages import Offered, ValueRun, account, drift_doubt, value_checks
+from prebook.lab.experiments.flow_control.valuable_messages import Offered, ValueRun, account, value_checks
 from prebook.lab.experiments.law import LawVerdict
 from prebook.lab.experiments.patterns.site import Effect
 
@@ -124,3 +128,33 @@ def test_runs_at_another_rate_than_the_capacity_are_doubted() -> None:
 def test_each_complete_window_has_its_quota(admitted: list[int], untold: int, violated: list[str]) -> None:
     checks = token_checks(campaign_tokens.RIGHT, TokenRun(4, admitted, refused=9, untold=untold))
     assert [check.law for check in checks if check.verdict is LawVerdict.VIOLATED] == violated
+
+
+@pytest.mark.parametrize(
+    ("changes", "violated"),
+    [
+        ({}, []),
+        ({"handled": 9}, [pressure.ACCOUNTED]),
+        ({"most_waiting": 6}, [pressure.DEPTH]),
+        ({"longest_wait_s": 1.51}, [pressure.AGE]),
+        ({"per_s": 8.9}, [pressure.GOODPUT]),
+    ],
+)
+def test_back_pressure_bounds_wait_and_depth_at_full_goodput(changes: dict[str, Any], violated: list[str]) -> None:
+    bounded = pressure.PressureRun(
+        offered=20, refused=10, handled=10, most_waiting=5, high_water_mark=4.5, longest_wait_s=1.5, per_s=9.0
+    )
+    checks = list(pressure.pressure_checks(pressure.RIGHT, replace(bounded, **changes), 10.0, ""))
+    assert [check.law for check in checks if check.verdict is LawVerdict.VIOLATED] == violated
+
+
+def test_the_wait_of_a_message_ends_with_its_effect() -> None:
+    sent = pressure.Sent({"a": START, "b": START}, refused=3, most_waiting=2, high_water_mark=4.5)
+    effects = [Effect("", "a", START + timedelta(seconds=1)), Effect("", "b", START + timedelta(seconds=3))]
+    own = pressure.account(sent, effects)
+    assert (own.offered, own.handled, own.longest_wait_s, own.per_s) == (5, 2, 3.0, 0.5)
+
+
+def test_a_capacity_far_below_the_work_is_a_doubt() -> None:
+    assert busy_doubt(15.7) == ""
+    assert "14.0/s" in busy_doubt(14.0)

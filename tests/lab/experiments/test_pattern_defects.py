@@ -16,6 +16,8 @@ from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import ACCOUNTED, CONTENT_ENRICHER
 from prebook.lab.experiments.experiment import Experiment
 from prebook.lab.experiments.flow_control import valuable_messages
+from prebook.lab.experiments.flow_control.back_pressure import ACCOUNTED as OFFERED
+from prebook.lab.experiments.flow_control.back_pressure import BACK_PRESSURE
 from prebook.lab.experiments.flow_control.campaign_tokens import CAMPAIGN_TOKENS, NOT_LESS
 from prebook.lab.experiments.flow_control.messages_in_progress import MESSAGES_IN_PROGRESS
 from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
@@ -98,6 +100,7 @@ SEEDED_RUNS = (
     SeededRun(ACKNOWLEDGEMENT_TIMEOUT, SeededDefect.DOUBLE, NO_DUPLICATE),
     SeededRun(CAMPAIGN_TOKENS, SeededDefect.LOSE, NOT_LESS),
     SeededRun(HOT_REQUEUE, SeededDefect.LOSE, POISON_PARKED),
+    SeededRun(BACK_PRESSURE, SeededDefect.LOSE, OFFERED),
 )
 
 

@@ -10,6 +10,7 @@ from prebook.lab.experiments.delivery.effect_outside import EFFECT_OUTSIDE
 from prebook.lab.experiments.enricher.registration import CONTENT_ENRICHER
 from prebook.lab.experiments.exactly_once.registration import EXACTLY_ONCE
 from prebook.lab.experiments.experiment import Experiment, Section
+from prebook.lab.experiments.flow_control.back_pressure import BACK_PRESSURE
 from prebook.lab.experiments.flow_control.campaign_tokens import CAMPAIGN_TOKENS
 from prebook.lab.experiments.flow_control.messages_in_progress import MESSAGES_IN_PROGRESS
 from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
@@ -70,6 +71,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     MESSAGES_IN_PROGRESS,
     TRAFFIC_SHAPING,
     VALUABLE_MESSAGES,
+    BACK_PRESSURE,
     CAMPAIGN_TOKENS,
     ORDER,
     ORDER_SWEEP,

@@ -18,6 +18,7 @@ from prebook.lab.experiments.experiment import (
     Size,
     SizeOption,
 )
+from prebook.lab.experiments.flow_control.capacity import OVERLOAD, WORK_MS, drift_doubt, measure_capacity, rate_of
 from prebook.lab.experiments.law import LawCheck, LawVerdict, Relation, check_law
 from prebook.lab.experiments.patterns import receiver
 from prebook.lab.experiments.patterns.message_expiration import count_expired
@@ -39,16 +40,10 @@ ACCOUNTED = "messages handled + expired + refused = messages offered"
 WORTH_MORE = "value handled in time >= 1.2 x that without a time to live"
 KEPT = "accepted messages that expire = 0"
 MIN_GAIN = 1.2
-OVERLOAD = 2.0
 WORTH_S = 1.0
 """Seconds after which a message is worth nothing."""
 TIME_TO_LIVE_S = 0.85
 """Time that a message may wait in its queue: what it is worth, less the time that handling takes."""
-WORK_MS = 60.0
-"""Time that the receiver waits in the middle of a message: so long that processor time hardly counts."""
-CAPACITY_MESSAGES = 25
-MAX_DRIFT = 0.2
-"""Share by which the receiver's rate may differ from the capacity that was measured before."""
 MAX_WAIT_S = 0.5
 """Wait at which admission control starts to refuse."""
 MAX_VALUE = 10
@@ -91,7 +86,7 @@ async def measure(run: ExperimentRun, size: ValueSize) -> Measurement:
     runs, rates_per_s = {}, {}
     async with PatternSite.open(run) as site, run_in_background(lag.watch()):
         run.log("capacity")
-        capacity_per_s = await _measure_capacity(site)
+        capacity_per_s = await measure_capacity(site, QUEUES[UNLIMITED])
         for arrangement, queue in QUEUES.items():
             run.log(f"{arrangement}, at {OVERLOAD:g} x {capacity_per_s:.0f}/s")
             defect = size.defect if arrangement == LIMITED else SeededDefect.NONE
@@ -101,18 +96,6 @@ async def measure(run: ExperimentRun, size: ValueSize) -> Measurement:
             rates_per_s[arrangement] = rate_of(effects)
     doubt = lag.doubt or drift_doubt(capacity_per_s, rates_per_s.values())
     return Measurement(checks=list(value_checks(runs, doubt)), tables=[_table(runs, capacity_per_s)])
-
-
-def rate_of(effects: Iterable[Effect]) -> float:
-    """Return effects per second between the first and the last."""
-    handled_at = sorted(effect.at for effect in effects)
-    return (len(handled_at) - 1) / (handled_at[-1] - handled_at[0]).total_seconds()
-
-
-def drift_doubt(capacity_per_s: float, rates_per_s: Iterable[float]) -> str:
-    """Return why the runs cannot be compared: the receiver's rate was not its capacity; empty if it was."""
-    drifted = [rate for rate in rates_per_s if abs(rate / capacity_per_s - 1) > MAX_DRIFT]
-    return f"the receiver handled {drifted[0]:.1f}/s instead of {capacity_per_s:.1f}/s" if drifted else ""
 
 
 def account(offered: Sequence[Offered], effects: Iterable[Effect], expired: int) -> ValueRun:
@@ -155,16 +138,6 @@ def value_checks(runs: Mapping[str, ValueRun], doubt: str) -> Iterable[LawCheck]
 
 def _share(run: ValueRun) -> float:
     return run.value_in_time / run.value_offered
-
-
-async def _measure_capacity(site: PatternSite) -> float:
-    """Return how many messages the receiver handles per second while its queue is not empty."""
-    queue = QUEUES[UNLIMITED]
-    names = message_names(CAPACITY_MESSAGES)
-    async with site.receivers(site.receiver_spec("capacity", queue, work_ms=WORK_MS)):
-        await site.publish(addresses.REDELIVER, queue, names, "capacity")
-        await site.wait_until_settled("capacity", names, queue)
-    return rate_of(await site.read_effects("capacity"))
 
 
 async def _offer(
