@@ -41,7 +41,7 @@ ASSUMABLE = tuple(each.name for each in fields(Assumptions))
 FILE = click.Path(dir_okay=False, resolve_path=True, path_type=Path)
 EXAMPLES = examples(
     "prebook capacity --rides 1000",
-    "prebook capacity --rides 100000 --plan one_way --json | jq .capacity.cells",
+    "prebook capacity --rides 100000 --json | jq .capacity.cells",
     "prebook capacity --rides 500 --assume node_cores=8 --assume database_cores=16",
     "prebook capacity --rides 1000 --burst 3       a burst of three times the rate, simulated",
     "prebook capacity check                        measure this machine, and compare",
@@ -56,7 +56,7 @@ EXAMPLES = examples(
     type=click.Choice([coupling.value for coupling in Coupling]),
     default=Coupling.REQUEST_REPLY.value,
     show_default=True,
-    help="Coupling of all flows.",
+    help="Coupling of all flows, whose costs the file has to have.",
 )
 @click.option(
     "--costs",
