@@ -56,7 +56,7 @@ SERVER_FAULTS = (
     "connections_cut",
     "poison",
 )
-SOURCES = ("metrics", "queues", "ledger", "dead letters")
+SOURCES = ("metrics", "queues", "ledger", "switches", "dead letters")
 """Sources of the control room's figures."""
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -226,7 +226,9 @@ async def _follow(browser: httpx.AsyncClient, is_enough: Callable[[Mapping[str, 
     async with asyncio.timeout(RECOVERY_TIMEOUT_S), browser.stream("GET", "/v1/live") as response:
         async for line in response.aiter_lines():
             if line.startswith("data: "):
-                sections |= json.loads(line.removeprefix("data: "))
+                for name, value in json.loads(line.removeprefix("data: ")).items():
+                    old = sections.get(name)
+                    sections[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
             if is_enough(sections):
                 return sections
     raise AssertionError(f"the stream ended: {sections}")

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -150,3 +152,10 @@ async def test_a_crash_loop_is_reported_before_the_deadline(tmp_path: Path) -> N
 
 def test_restart_delays_double_up_to_five_seconds() -> None:
     assert [restart_backoff_s(n) for n in (0, 1, 2, 3, 5, 6, 60)] == [0.2, 0.2, 0.4, 0.8, 3.2, 5.0, 5.0]
+
+
+def test_the_supervisor_of_a_container_imports_no_client_and_no_stack() -> None:
+    """Six supervisors of 12 MB more would take the containers over their 1.2 GB."""
+    command = "import sys, prebook.cli.serve; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", command], text=True, capture_output=True, check=True)
+    assert not {"aiohttp", "httpx", "asyncpg", "sqlalchemy", "prebook.devstack.stack"} & set(done.stdout.split())

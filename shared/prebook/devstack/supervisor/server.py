@@ -4,11 +4,11 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from prebook.asyncio_tools import wait_uncancelled
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import ServerChild, ServerProcess, SupportsMemoryAlarm, SupportsWriteFaults
-from prebook.devstack.stack import Stack
 from prebook.devstack.supervisor.contract import (
     FaultEffect,
     NotRunning,
@@ -18,6 +18,10 @@ from prebook.devstack.supervisor.contract import (
     ShutdownMode,
     WriteFault,
 )
+
+if TYPE_CHECKING:
+    # The supervisor of a container has no stack, and saves the memory of the modules that start one.
+    from prebook.devstack.stack import Stack
 
 KILL_TIMEOUT_S = 5.0
 GRACE_PERIOD_S = 30.0
@@ -173,7 +177,7 @@ async def _clear_alarm(process: SupportsMemoryAlarm, child: ServerChild) -> None
 
 
 @asynccontextmanager
-async def supervise_servers(stack: Stack) -> AsyncIterator[Mapping[str, SupervisedServer]]:
+async def supervise_servers(stack: "Stack") -> AsyncIterator[Mapping[str, SupervisedServer]]:
     """Supervise the stack's servers that are child processes, until the block ends; yield them by name."""
     versions = {"broker": stack.broker.version, "database": stack.database.version}
     servers = {
