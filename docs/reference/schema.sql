@@ -91,7 +91,7 @@ CREATE TABLE booking.idempotency_record (
 CREATE INDEX idempotency_record_created ON booking.idempotency_record USING btree (created_at);
 
 CREATE TABLE booking.inbox (
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
     received_at timestamp with time zone NOT NULL DEFAULT now(),
@@ -112,7 +112,7 @@ CREATE TABLE booking.key_lease (
 
 CREATE TABLE booking.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
@@ -322,7 +322,7 @@ CREATE INDEX discount_grant_age ON pricing.discount_grant USING btree (updated_a
 CREATE INDEX discount_grant_granted_age ON pricing.discount_grant USING btree (updated_at) WHERE (state = 'granted'::text);
 
 CREATE TABLE pricing.inbox (
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
     received_at timestamp with time zone NOT NULL DEFAULT now(),
@@ -343,7 +343,7 @@ CREATE TABLE pricing.key_lease (
 
 CREATE TABLE pricing.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
@@ -500,7 +500,7 @@ CREATE TABLE matching.claim_lock (
 );
 
 CREATE TABLE matching.inbox (
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
     received_at timestamp with time zone NOT NULL DEFAULT now(),
@@ -521,7 +521,7 @@ CREATE TABLE matching.key_lease (
 
 CREATE TABLE matching.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
@@ -668,7 +668,7 @@ CREATE INDEX delivery_age ON notification.delivery USING btree (delivered_at);
 CREATE INDEX delivery_order ON notification.delivery USING btree (booking_id, notice, delivered_at);
 
 CREATE TABLE notification.inbox (
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
     received_at timestamp with time zone NOT NULL DEFAULT now(),
@@ -697,7 +697,7 @@ CREATE INDEX notified_age ON notification.notified USING btree (notified_at);
 
 CREATE TABLE notification.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
@@ -843,7 +843,7 @@ CREATE TABLE fleets.claim_lock (
 );
 
 CREATE TABLE fleets.inbox (
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
     received_at timestamp with time zone NOT NULL DEFAULT now(),
@@ -864,7 +864,7 @@ CREATE TABLE fleets.key_lease (
 
 CREATE TABLE fleets.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
@@ -1095,7 +1095,7 @@ CREATE TABLE operations.dead_letter_version (
 );
 
 CREATE TABLE operations.inbox (
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,
     received_at timestamp with time zone NOT NULL DEFAULT now(),
@@ -1128,7 +1128,7 @@ CREATE TABLE operations.occurrence (
 
 CREATE TABLE operations.outbox (
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    message_id text NOT NULL,
+    message_id text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     flow text NOT NULL,
     conversation_id text NOT NULL,

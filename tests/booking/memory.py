@@ -22,6 +22,7 @@ from prebook.booking.store import (
     WaitingPage,
 )
 from prebook.contracts.booking import LedgerTotal
+from prebook.contracts.conversations import ConversationSummary
 from prebook.contracts.plan import plan_label
 from prebook.contracts.route import RouteGeometry
 from prebook.messaging.clock import utc_now
@@ -119,6 +120,9 @@ class MemoryBooking:
 
     async def read_clocks(self, window_s: float) -> Sequence[PlanClock]:
         return []  # the quantiles are SQL, and tested on PostgreSQL
+
+    async def find_conversations(self, reference: str, limit: int) -> Sequence[ConversationSummary]:
+        return []  # the lookup is SQL, and tested on PostgreSQL
 
     async def create_trip(self, trip: Trip, legs: Sequence[Booking], record: TripRecord) -> None:
         if trip.rider_key in self.trip_records:

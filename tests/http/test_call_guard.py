@@ -55,11 +55,17 @@ EXPECTED_CALLERS: Mapping[str, Callable[[str, str], set[str]]] = {
     "/v1/partners/{partner}/probe": lambda *_: {"console"},
     "/v1/rides/{booking_id}": lambda *_: {"console"},
     "/v1/deliveries": lambda *_: {"console"},
+    "/v1/conversations": lambda *_: {"console"},
+    "/v1/conversations/{conversation_id}": lambda *_: {"console"},
+    "/v1/dead-letters/conversations/{conversation_id}": lambda *_: {"console"},
     "GET /v1/riders/{rider_id}/profile": lambda *_: {RIDER_PROFILE.reader, "console"},
     "PUT /v1/riders/{rider_id}/profile": lambda *_: {"console"},
 }
 """Allowed callers of an internal route, given the service and a flow. A new route needs an entry, with the method if
 that matters."""
+
+
+IDS = dict.fromkeys(("request_id", "message_id", "booking_id", "rider_id", "partner", "conversation_id"), "m1")
 
 
 def internal_routes(world: SuiteWorld, service: str) -> Iterator[tuple[str, str]]:
@@ -75,8 +81,7 @@ def paths(world: SuiteWorld, service: str) -> Iterator[tuple[str, str, set[str]]
     for method, template in internal_routes(world, service):
         for flow in FLOWS if "{flow}" in template else (next(iter(FLOWS)),):
             callers = EXPECTED_CALLERS.get(template) or EXPECTED_CALLERS[f"{method} {template}"]
-            ids = dict.fromkeys(("request_id", "message_id", "booking_id", "rider_id", "partner"), "m1")
-            yield method, template.format(flow=flow, reference="0" * 64, **ids), callers(service, flow)
+            yield method, template.format(flow=flow, reference="0" * 64, **IDS), callers(service, flow)
 
 
 async def call(world: SuiteWorld, caller: str, method: str, service: str, path: str) -> HttpResponse:

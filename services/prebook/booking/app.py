@@ -3,6 +3,7 @@
 from typing import Any
 
 from prebook.booking.api import internal_routes, routes
+from prebook.booking.conversation_api import conversation_list_route
 from prebook.booking.external_edges import EXTERNAL_EDGES
 from prebook.booking.handlers import (
     booking_report,
@@ -102,7 +103,11 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
             *trip_routes(context, BookTrip(context, admitting, switches)),
             *route_routes(context),
         ],
-        internal_routes=[*internal_routes(context, response_times), *switch_routes(switches)],
+        internal_routes=[
+            *internal_routes(context, response_times),
+            *switch_routes(switches),
+            conversation_list_route(context),
+        ],
         loops={
             "load_sampler": load_sampler(shedder, context.units.background, settings),
             "switches": lambda: run_every(REFRESH_INTERVAL_S, switches.refresh),

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from prebook.booking.domain.booking import Booking, RiderKey
 from prebook.booking.domain.trip import Trip
 from prebook.contracts.booking import ClockFigures, LedgerTotal
+from prebook.contracts.conversations import ConversationSummary
 from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.route import RouteGeometry
 from prebook.messaging.unit_of_work import UnitOfWork
@@ -266,4 +267,8 @@ class BookingWork(TripWork, Protocol):
 
     async def read_clocks(self, window_s: float) -> Sequence[PlanClock]:
         """Read the clocks ``settled`` and ``notified`` of bookings that reached them within ``window_s`` seconds."""
+        ...
+
+    async def find_conversations(self, reference: str, limit: int) -> Sequence[ConversationSummary]:
+        """Return the booking or trip with this id, or those with this Idempotency-Key, the oldest ``limit`` of them."""
         ...

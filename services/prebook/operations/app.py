@@ -14,6 +14,7 @@ from prebook.messaging.policy import Policies, retry_delays_s
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters import api as dead_letters_api
 from prebook.operations.dead_letters.body_keeper import BodyKeeper
+from prebook.operations.dead_letters.conversation_api import parked_messages_route
 from prebook.operations.dead_letters.metrics import refresh_dead_letters
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.operations.delay_queue_check import DelayQueueCheck
@@ -74,6 +75,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
                 context.settings.operator_hosts,
             )
         ],
+        internal_routes=[parked_messages_route(context)],
         loops={
             "dead_letter_consumer": consumer.connection.run,
             "replay_runner": runner.run,

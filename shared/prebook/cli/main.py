@@ -17,6 +17,7 @@ BUILT_IN_COMMANDS = {
     "url": "prebook.cli.url:url",
     "plan": "prebook.cli.plan:plan",
     "ledger": "prebook.cli.ledger:ledger",
+    "trace": "prebook.cli.trace:trace",
     "parking": "prebook.cli.parking.command:parking",
     "outbox": "prebook.cli.outbox:outbox",
     "dispatch": "prebook.cli.dispatch:dispatch",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from prebook.control_room.app import PageAddress, create_control_room
 from prebook.control_room.backlog import Backlogs
+from prebook.control_room.conversation_routes import conversation_routes
+from prebook.control_room.conversations import ConversationReader
 from prebook.control_room.dead_letters import DeadLettersSource, OperatorAccess, dead_letter_routes
 from prebook.control_room.default_plan import plan_routes
 from prebook.control_room.drawing import queue_legs
@@ -83,6 +85,7 @@ async def open_control_room(address: PageAddress, suite: SuiteAccess, host: str,
             *dead_letter_routes(client, suite.operations),
             *fault_routes(desk),
             *load_routes(load, booking),
+            *conversation_routes(ConversationReader(client, suite.process_urls, suite.console_secrets)),
         ]
         app = create_control_room(address, sessions, suite.control_token_sha256, routes)
         try:

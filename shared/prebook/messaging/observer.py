@@ -44,3 +44,42 @@ class NullObserver(MessagingObserver):
     def on_expired(self, envelope: Envelope, stage: str) -> None: ...
     def on_retried(self, envelope: Envelope, delay_s: float) -> None: ...
     def on_dead_lettered(self, message_id: str, flow: str, cause: str) -> None: ...
+
+
+class ObserverGroup(MessagingObserver):
+    """Observer that passes every call on to several, in order."""
+
+    def __init__(self, *observers: MessagingObserver) -> None:
+        self._observers = observers
+
+    def on_sent(self, envelope: Envelope, seconds: float) -> None:
+        for observer in self._observers:
+            observer.on_sent(envelope, seconds)
+
+    def on_send_failed(self, envelope: Envelope, error: Exception) -> None:
+        for observer in self._observers:
+            observer.on_send_failed(envelope, error)
+
+    def on_handled(self, envelope: Envelope, seconds: float) -> None:
+        for observer in self._observers:
+            observer.on_handled(envelope, seconds)
+
+    def on_handling_failed(self, envelope: Envelope, error: Exception) -> None:
+        for observer in self._observers:
+            observer.on_handling_failed(envelope, error)
+
+    def on_duplicate(self, envelope: Envelope) -> None:
+        for observer in self._observers:
+            observer.on_duplicate(envelope)
+
+    def on_expired(self, envelope: Envelope, stage: str) -> None:
+        for observer in self._observers:
+            observer.on_expired(envelope, stage)
+
+    def on_retried(self, envelope: Envelope, delay_s: float) -> None:
+        for observer in self._observers:
+            observer.on_retried(envelope, delay_s)
+
+    def on_dead_lettered(self, message_id: str, flow: str, cause: str) -> None:
+        for observer in self._observers:
+            observer.on_dead_lettered(message_id, flow, cause)

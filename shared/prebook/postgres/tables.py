@@ -65,7 +65,7 @@ def _inbox(metadata: MetaData) -> None:
     Table(
         "inbox",
         metadata,
-        Column("message_id", Text, primary_key=True),
+        Column("message_id", Text(collation="C"), primary_key=True),
         Column("flow", Text, nullable=False),
         Column("conversation_id", Text, nullable=False),
         Column("received_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
@@ -86,7 +86,7 @@ def _outbox(metadata: MetaData) -> None:
         "outbox",
         metadata,
         Column("seq", BigInteger, Identity(always=True), nullable=False),
-        Column("message_id", Text, primary_key=True),
+        Column("message_id", Text(collation="C"), primary_key=True),
         Column("kind", Text, nullable=False),
         Column("flow", Text, nullable=False),
         Column("conversation_id", Text, nullable=False),

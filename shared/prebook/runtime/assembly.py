@@ -14,6 +14,7 @@ from prebook.coupling.reply_waiters import ReplyWaiters, StoredReplyLookup
 from prebook.http.call_guard import guarded_routes
 from prebook.http.claim_store import claim_store_routes
 from prebook.http.claim_store_client import claim_redeemer
+from prebook.http.conversations import ReadConversation, conversation_route
 from prebook.http.inbound import inbound_routes
 from prebook.http.signed_client import SignedHttpClient
 from prebook.messaging.body_writer import BodyWriter, parse_formats, parse_versions
@@ -56,6 +57,8 @@ class ServicePorts(Generic[U]):
     """Counts the internal calls that are refused."""
     clock: Callable[[], datetime] = utc_now
     """Wall clock of the service, in UTC."""
+    read_conversation: ReadConversation | None = None
+    """Reads what the service has recorded of a conversation; None: it has no endpoint for that."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ def assemble(
         *extensions.internal_routes,
         *inbound_routes(service.name, inbound, policies),
         *claim_store_routes(service.name, inbound, lifetime),
+        *([conversation_route(ports.read_conversation)] if ports.read_conversation else []),
     ]
     return AssembledService(
         name=service.name,

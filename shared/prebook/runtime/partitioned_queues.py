@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.coupling.ports import Publisher
 from prebook.messaging.handlers import MessageHandler
+from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.key_sequencer import KeySequencer
 from prebook.postgres.blocked_keys import PURGE_PARKED, SqlBlockedKeys
@@ -17,7 +18,6 @@ from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.partition_balancer import PartitionBalancer
 from prebook.runtime.gauges import BlockedMessageGauges
 from prebook.runtime.retention import INBOX_DEDUP_S
-from prebook.runtime.telemetry import Telemetry
 from prebook.topology.consumed_queues import group_by_partition
 
 
@@ -36,7 +36,7 @@ class PartitionedQueues:
         self._blocked_keys = SqlBlockedKeys(engine)
         self._gauges = BlockedMessageGauges()
 
-    def create_sequencer(self, observer: Telemetry) -> KeySequencer | None:
+    def create_sequencer(self, observer: MessagingObserver) -> KeySequencer | None:
         """Return the sequencer of the service's ordering keys, or None if no queue is partitioned."""
         if not self._partitions:
             return None

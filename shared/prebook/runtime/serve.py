@@ -24,10 +24,13 @@ from prebook.http.peers import network_check
 from prebook.http.server_protocol import serve_with
 from prebook.messaging.clock import WALL_CLOCK
 from prebook.messaging.errors import Unreachable, error_summary
+from prebook.messaging.observer import ObserverGroup
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies, retry_delays_s
+from prebook.messaging.recent_stages import RecentStages
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.claim_store import UnsentBodies
+from prebook.postgres.conversation import SqlConversations
 from prebook.postgres.engine import create_engines
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
@@ -74,8 +77,10 @@ class ServiceProcess(Generic[W]):
         name = service.name
         self.metrics = ProcessMetrics()
         self.secret_reloader = SecretReloader(settings)
-        observer = Telemetry()
+        recent = RecentStages()
+        observer = ObserverGroup(Telemetry(), recent)
         self.engines = create_engines(name, settings.database_url)
+        self.conversations = SqlConversations(name, self.engines.edge, recent)
         self.http = ServiceClient(
             settings.internal_urls,
             before_request=lambda provider: self.metrics.http_client_requests.labels(provider).inc(),
@@ -147,6 +152,7 @@ class ServiceProcess(Generic[W]):
             pending_replies=self.outbox,
             broker_blocked_s=lambda: self.publisher.blocked_s,
             on_refused_call=lambda reason: self.metrics.http_calls_refused.labels(reason.value).inc(),
+            read_conversation=self.conversations.read,
         )
 
     async def missing_dependencies(self) -> Mapping[str, str]:

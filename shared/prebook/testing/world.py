@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self, TypeAlias
 
+from prebook.contracts.conversations import ConversationRecords
 from prebook.contracts.plan import Plan
 from prebook.coupling.ports import HttpClient
 from prebook.http.signed_client import SignedHttpClient
@@ -80,6 +81,7 @@ class World:
             units=UnitsOfWork.of_one(database.begin),
             relay=relay,
             pending_replies=database,
+            read_conversation=partial(_read_nothing, service.name),
         )
 
     def _assemble(self, service: Service[Any]) -> AssembledService[Any]:
@@ -151,3 +153,8 @@ class World:
     async def _wait_until_up(self, name: str) -> None:
         while name in self.down:
             await asyncio.sleep(POLL_INTERVAL_S)
+
+
+async def _read_nothing(service: str, _: str) -> ConversationRecords:
+    """Return no records: they are rows of PostgreSQL."""
+    return ConversationRecords(service=service)

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import and_, bindparam, func, or_, select, text, tuple_, update
 
 from prebook.booking.domain.booking import Booking, RiderKey
+from prebook.booking.sql.conversations import FIND_CONVERSATIONS, summaries_of
 from prebook.booking.sql.ledger_figures import (
     READ_CLOCKS,
     READ_LEDGER_TOTALS,
@@ -39,6 +40,7 @@ from prebook.booking.store import (
     WaitingPage,
 )
 from prebook.contracts.booking import LedgerTotal
+from prebook.contracts.conversations import ConversationSummary
 from prebook.contracts.ride import BookingState
 from prebook.contracts.route import RouteGeometry
 from prebook.coupling.ports import BROKER_ROUTE
@@ -245,6 +247,10 @@ class BookingSql(TripSql):
 
     async def read_clocks(self, window_s: float) -> Sequence[PlanClock]:
         return clocks_of(await self.connection.execute_without_begin(READ_CLOCKS, clock_parameters(window_s)))
+
+    async def find_conversations(self, reference: str, limit: int) -> Sequence[ConversationSummary]:
+        values = {"reference": reference, "limit": limit}
+        return summaries_of(await self.connection.execute_without_begin(FIND_CONVERSATIONS, values))
 
 
 def _of(key: RiderKey) -> dict[str, str]:

@@ -1,0 +1,18 @@
+"""Order of message ids of pricing: migrations/ddl/message_id_order.sql."""
+
+import ddl_script
+from alembic import op
+
+revision = "pricing_0003"
+down_revision = "pricing_0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    ddl_script.run("message_id_order", "pricing")
+
+
+def downgrade() -> None:
+    for table in ("inbox", "outbox"):
+        op.execute(f'ALTER TABLE pricing.{table} ALTER COLUMN message_id TYPE text COLLATE "default"')
