@@ -38,7 +38,7 @@ async def run_campaign(suite: StubSuite, *names: str, settle_s: float = 3.0, dur
 async def measure_campaign(
     suite: StubSuite, *names: str, settle_s: float = 3.0, duration_s: float = 1.0
 ) -> RawCampaign:
-    options = CampaignOptions([SCENARIOS[name] for name in names], 7, 40.0, duration_s, settle_s)
+    options = CampaignOptions([SCENARIOS[name] for name in names], 7, 40.0, duration_s, settle_s, max_lag_ms=60_000.0)
     async with serve_stub(suite), open_session() as session:
         return await Campaign(
             suite.settings, fault_access.read_fault_access(session, suite.environ), options, session, CampaignProgress()

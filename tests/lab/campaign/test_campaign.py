@@ -23,6 +23,8 @@ async def test_without_faults_the_ledger_closes_and_outcomes_are_equal() -> None
     assert len({result.ledger.offered for result in calm.results}) == 1
     assert all(result.latency_ms.settled.p50 >= 20 for result in calm.results)
     assert sum(map(sum, calm.timeline.answered.values())) == calm.totals["confirmed"]
+    assert calm.correlation is not None
+    assert (calm.correlation.replies, calm.correlation.miscorrelated) == (calm.totals["confirmed"], 0)
     assert not schema_errors(msgspec.json.encode(report))
 
 

@@ -64,6 +64,10 @@ async def test_both_overloads_offer_the_same_rides_at_three_times_the_measured_c
     assert protected.arrivals.rate_per_s == pytest.approx(3 * protected.overload.capacity_per_s)
     assert protected.timeline.offered == unprotected.timeline.offered
     assert suite.back_pressure == [False, None]
+    rates = protected.overload.goodput_per_s
+    answered = sum(result.ledger.answered for result in protected.results)
+    assert 0 < sum(rates.values()) <= answered / protected.arrivals.duration_s + 0.1
+    assert set(rates) == {result.label for result in protected.results}
     assert report.verdict is not None
     assert "no rider was refused" in report.verdict.problems[0], "the stub admits everything"
     assert not schema_errors(msgspec.json.encode(report))

@@ -63,7 +63,9 @@ async def test_the_page_contains_the_verdict_and_every_plan_and_scenario(report:
             for column in OFFER_COLUMNS:
                 count = getattr(totals, column)
                 assert f'<td id="{scenario.name}.offers.{fleet}.{column}">{count}</td>' in page
-    assert page.count('role="img"') == 4 * len(report.scenarios)
+    heat_maps = sum(scenario.fault is not None for scenario in report.scenarios)
+    assert page.count('role="img"') == 4 * len(report.scenarios) + heat_maps
+    assert page.count('class="chart wide heat"') == heat_maps
     assert 'class="fault"' in page
 
 

@@ -8,17 +8,27 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from prebook.contracts.auctions import AuctionEntry, OfferCounts, count_offers
+from prebook.lab.burst.capacity import count_answered
 from prebook.lab.campaign.raw_results import RawScenario
 from prebook.lab.campaign.unexplained_ends import find_unexplained_ends
 from prebook.lab.faults import FAULT_CATALOGUE, FaultWindow
 from prebook.lab.ledger.accounts import RideAccount
 from prebook.lab.ledger.clock_deviation import clock_deviation_s
+from prebook.lab.ledger.discrepancies import wrong_booking_id
 from prebook.lab.ledger.reconciliation import Reconciliation
-from prebook.lab.ledger.recovery_time import answered_per_bin, histogram, recovery_s, settled_at, time_to_settle_s
+from prebook.lab.ledger.recovery_time import (
+    answered_per_bin,
+    histogram,
+    outcome_medians_ms,
+    recovery_s,
+    settled_at,
+    time_to_settle_s,
+)
 from prebook.lab.load.plans import PLANS
 from prebook.lab.quantiles import latency_summary
 from prebook.lab.report.matrix import MatrixCell, MatrixRow
 from prebook.lab.report.model import (
+    CorrelationLine,
     GeneratorLag,
     OverloadLine,
     PlanResult,
@@ -67,6 +77,7 @@ def scenario_report(run: ScenarioRun, auctions: Sequence[AuctionEntry] | None = 
         dead_letters_known=run.raw.dead_lettered is not None,
         outage_is_bridged=run.raw.outage_is_bridged,
         overload=overload_line(run),
+        correlation=correlation_line(run),
         offers=None if auctions is None else offers_of(run.reconciliation, auctions),
     )
 
@@ -196,7 +207,34 @@ def overload_line(run: ScenarioRun) -> OverloadLine | None:
         back_pressure=run.raw.back_pressure,
         refusals=len(refusals),
         refusals_without_retry_after=sum(refusal.retry_after_s is None for refusal in refusals),
+        goodput_per_s={label: goodput_per_s(run, label) for label in PLANS},
     )
+
+
+def goodput_per_s(run: ScenarioRun, label: str) -> float:
+    """Return the rides of a plan that were answered per second while rides arrived."""
+    duration_s = run.raw.arrivals.duration_s
+    answered = count_answered(run.reconciliation.accounts_of(label), run.raw.started_at, 0.0, duration_s)
+    return round(answered / duration_s, 2)
+
+
+def correlation_line(run: ScenarioRun) -> CorrelationLine | None:
+    """Return how many fares and responses belong to another ride; None with a fault or an overload.
+
+    All plans offer the same rides, so that a fare that reached another ride differs from that of the other plans.
+    """
+    if run.raw.fault or run.raw.capacity_factor:
+        return None
+    by_ride: dict[int, list[tuple[RideAccount, int]]] = {}
+    for account in run.reconciliation.accounts:
+        if account.row and account.row.fare_cents is not None:
+            by_ride.setdefault(account.sample.ride, []).append((account, account.row.fare_cents))
+    compared = [own for own in by_ride.values() if len(own) > 1]
+    wrong = 0
+    for own in compared:
+        usual_fare = Counter(fare for _, fare in own).most_common(1)[0][0]
+        wrong += sum(fare != usual_fare or wrong_booking_id(account) is not None for account, fare in own)
+    return CorrelationLine(replies=sum(map(len, compared)), miscorrelated=wrong)
 
 
 def timeline(run: ScenarioRun) -> Timeline:
@@ -214,6 +252,10 @@ def timeline(run: ScenarioRun) -> Timeline:
         },
         answered={
             label: answered_per_bin(accounts, run.raw.started_at, bin_s, bins)
+            for label, accounts in accounts_by_plan.items()
+        },
+        outcome_ms={
+            label: outcome_medians_ms(accounts, run.raw.started_at, bin_s, bins)
             for label, accounts in accounts_by_plan.items()
         },
     )

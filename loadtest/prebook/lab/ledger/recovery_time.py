@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from statistics import median
 
 from prebook.lab.faults import FaultWindow
 from prebook.lab.ledger.accounts import RideAccount
@@ -76,6 +77,18 @@ def recovery_observed(accounts: Sequence[RideAccount]) -> bool:
 def answered_per_bin(accounts: Iterable[RideAccount], start: datetime, bin_s: float, bins: int) -> tuple[int, ...]:
     """Return the number of rides answered in each of ``bins`` intervals of ``bin_s`` seconds from ``start`` on."""
     return histogram((settled_at(account) for account in accounts if account.answered), start, bin_s, bins)
+
+
+def outcome_medians_ms(
+    accounts: Iterable[RideAccount], start: datetime, bin_s: float, bins: int
+) -> tuple[float | None, ...]:
+    """Return the median time to settle, in ms, of the answered rides offered in each bin; None without one."""
+    times: list[list[float]] = [[] for _ in range(bins)]
+    for account in accounts:
+        if account.answered:
+            position = int((account.sample.intended_at - start) / timedelta(seconds=bin_s))
+            times[min(max(position, 0), bins - 1)].append(time_to_settle_s(account) * 1e3)
+    return tuple(round(median(own), 1) if own else None for own in times)
 
 
 def histogram(moments: Iterable[datetime], start: datetime, bin_s: float, bins: int) -> tuple[int, ...]:

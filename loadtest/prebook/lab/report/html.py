@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from string import Template
 
+from prebook.contracts.plan import Coupling
+from prebook.lab.load.plans import MIXED
 from prebook.lab.quantiles import format_ms
 from prebook.lab.report.charts import latency_chart, shared_scale, timeline_chart
+from prebook.lab.report.heat_map import heat_map
 from prebook.lab.report.markup import Markup, join_markup, tag
 from prebook.lab.report.model import CampaignReport, CampaignVerdict, PlanTradeOff, ScenarioReport
 from prebook.lab.report.ranking import LATENCY_METRICS
@@ -83,8 +86,14 @@ def summary(verdict: CampaignVerdict) -> Markup:
         callout("warn", "warnings", "Warnings", verdict.warnings),
         tag("h2", "Advantages and costs of each plan"),
         tag("div", map(trade_off_card, verdict.trade_offs), class_="cards"),
+        tag("p", plan_text("mixed", MIXED), class_="expect"),
         callout("quiet", "not_measured", "Not measured", verdict.not_measured),
     )
+
+
+def plan_text(label: str, plan: Mapping[str, Coupling]) -> str:
+    """Return the coupling of each flow in a plan."""
+    return f"{label}: {', '.join(f'{flow} by {coupling}' for flow, coupling in plan.items())}."
 
 
 def failure_matrix(report: CampaignReport) -> Markup:
@@ -147,6 +156,9 @@ def scenario_section(scenario: ScenarioReport, findings: Markup, scale: LogScale
         findings,
         tag("div", [latency_panel(scenario, metric, scale) for metric in LATENCY_METRICS], class_="panels"),
         tag("figure", timeline_caption(), timeline_chart(scenario), class_="scroll"),
+        heat_map(scenario) if scenario.fault else "",
+        tag("p", correlation_text(scenario), id=f"{scenario.name}.correlation") if scenario.correlation else "",
+        tag("p", goodput_text(scenario), id=f"{scenario.name}.overload.goodput_per_s") if scenario.overload else "",
         tag("div", ledger_table(scenario.name, scenario.results), class_="scroll"),
         tag("div", offers_table(scenario.name, scenario.offers), class_="scroll") if scenario.offers else "",
         discrepancy_table(scenario.name, scenario.discrepancies) if scenario.discrepancies else "",
@@ -167,6 +179,20 @@ def circumstances(scenario: ScenarioReport) -> str:
         f"{arrivals.process} arrivals, {arrivals.rate_per_s:g} rides per second over all plans{burst_part}, "
         f"for {arrivals.duration_s:g} s; at rest {scenario.settle_s:.1f} s after the last response.{fault_part} "
         f"p99 lag of the load generator: {format_ms(lag.p99)}."
+    )
+
+
+def correlation_text(scenario: ScenarioReport) -> str:
+    """Return how many replies reached another ride, of those that can be compared; empty if none can be."""
+    line = scenario.correlation
+    return f"Miscorrelated replies: {line.miscorrelated} of {line.replies}." if line else ""
+
+
+def goodput_text(scenario: ScenarioReport) -> str:
+    """Return the answered rides per second of each plan during an overload; empty without one."""
+    rates = scenario.overload.goodput_per_s if scenario.overload else {}
+    return (
+        f"Answered per second while rides arrived: {', '.join(f'{label} {rate:g}' for label, rate in rates.items())}."
     )
 
 

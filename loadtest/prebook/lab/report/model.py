@@ -162,6 +162,8 @@ class OverloadLine(msgspec.Struct, frozen=True, kw_only=True):
     refusals: int
     """Responses 429 and 503, repeated attempts included."""
     refusals_without_retry_after: int
+    goodput_per_s: Mapping[str, float] = msgspec.field(default_factory=dict)
+    """Label -> rides answered per second while rides arrived."""
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +173,17 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     bin_s: float
     offered: Mapping[str, tuple[int, ...]]
     answered: Mapping[str, tuple[int, ...]]
+    outcome_ms: Mapping[str, tuple[float | None, ...]] = msgspec.field(default_factory=dict)
+    """Median time to outcome of the answered rides that were offered in a bin; null without one."""
+
+
+class CorrelationLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Replies that reached another ride than the one they were meant for, in a scenario without a fault."""
+
+    replies: int
+    """Confirmed rides whose fare is known under another plan, too."""
+    miscorrelated: int
+    """Those with another fare than the same ride has under most plans, or whose response named another booking."""
 
 
 class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +212,8 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     and answer every ride."""
     overload: OverloadLine | None = None
     """None if the offered rate is not a multiple of the capacity."""
+    correlation: CorrelationLine | None = None
+    """None with a fault, which may change fares."""
     offers: OfferCounts | None = None
     """Replies of the partner fleets to the auctions of the rides; None if the address of matching is unknown."""
 
