@@ -117,6 +117,16 @@ async def test_a_proxy_without_an_upstream_resets_connections() -> None:
         await echo.close()
 
 
+async def test_a_redirected_proxy_forwards_new_connections_elsewhere_and_keeps_the_open_ones() -> None:
+    async with open_echo_proxy() as (proxy, old), open_echo_proxy() as (other, new):
+        stream = await old.connect(proxy)
+        assert await exchange(stream, b"one") == b"one"
+        proxy.redirect(other.addresses[0])
+        assert await exchange(await new.connect(proxy), b"two") == b"two"
+        assert await exchange(stream, b"three") == b"three"
+        assert (bytes(old.received), bytes(new.received)) == (b"onethree", b"two")
+
+
 async def test_a_slow_proxy_delays_both_directions_without_limiting_the_rate() -> None:
     async with open_echo_proxy() as (proxy, echo):
         stream = await echo.connect(proxy)

@@ -37,7 +37,7 @@ class FaultProxy:
     def __init__(self, name: str, upstreams: Sequence[HostPort], listen: Sequence[HostPort] | None = None) -> None:
         """``listen``: address for each upstream; by default free ports of the loopback interface."""
         self.name = name
-        self._upstreams = tuple(upstreams)
+        self._upstreams = list(upstreams)
         if listen is None:
             listen = [(LOOPBACK, port) for port in allocate_ports(len(self._upstreams))]
         self._reserved = [_reserve_port(address) for address in listen]
@@ -60,11 +60,15 @@ class FaultProxy:
 
         A server is recorded before it starts, so that ``close`` finds it even if this call is cancelled.
         """
-        for (host, port), target in list(zip(self.addresses, self._upstreams, strict=True))[len(self._servers) :]:
-            serve = partial(self._serve, target)
+        for number, (host, port) in list(enumerate(self.addresses))[len(self._servers) :]:
+            serve = partial(self._serve, number)
             server = await asyncio.start_server(serve, host, port, reuse_port=True, start_serving=False)
             self._servers.append(server)
             await server.start_serving()
+
+    def redirect(self, upstream: HostPort) -> None:
+        """Forward new connections to another upstream, in place of the first; open connections stay as they are."""
+        self._upstreams[0] = upstream
 
     async def inject(self, state: ProxyState, fault: ProxyFault) -> ProxyInfo:
         """Put the proxy into a state, in place of the present one; it heals itself after the duration."""
@@ -102,9 +106,9 @@ class FaultProxy:
             server.close()
         self._servers.clear()
 
-    async def _serve(self, upstream: HostPort, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = ProxiedConnection(SocketStream(reader, writer), self._impairment)
-        self._connections[connection] = task = asyncio.ensure_future(connection.run(*upstream))
+        self._connections[connection] = task = asyncio.ensure_future(connection.run(*self._upstreams[number]))
         await asyncio.wait([task])
         self._connections.pop(connection, None)
         if task.cancelled() or task.exception():
