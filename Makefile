@@ -43,7 +43,7 @@ test-all: test ## Run make test, then the long tests: chaos, crash points, burst
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "long and not containers" $(ARGS)
 
 test-lab: $(VENV)/.dev ## Run every experiment of the lab in its quick size: the laws, and their violations by the wrong way
-	@$(BIN)/python -m pytest tests/lab/experiments/test_quick_runs.py $(ARGS)
+	@$(BIN)/python -m pytest tests/lab/experiments/test_quick_runs.py tests/lab/experiments/test_variability_runs.py $(ARGS)
 
 test-containers: $(VENV)/.dev ## Run the tests with real servers, with PostgreSQL and RabbitMQ in containers
 	@PREBOOK_TEST_STACK=containers $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration tests/topology -m real $(ARGS)

@@ -20,6 +20,7 @@ from prebook.lab.experiments.registry import EXPERIMENTS, find_experiments
 from prebook.lab.experiments.result import ExperimentResult, exit_status
 from prebook.lab.experiments.result_files import prepare_folder, write_result
 from prebook.lab.experiments.runner import PlannedRun, run_planned
+from prebook.lab.experiments.variability.command import coupling
 
 DEFAULT_FOLDER = "reports/lab"
 EXIT_HELP = (
@@ -215,5 +216,6 @@ def example_text(experiment: Experiment[Any]) -> str:
     return examples(name, f"{name} --quick --seed 3", f"{name} --json | jq .checks")
 
 
+lab.add_command(coupling)
 for each_experiment in EXPERIMENTS:
     run.add_command(experiment_command(each_experiment))

@@ -85,12 +85,13 @@ def to_markdown(result: ExperimentResult) -> list[str]:
     lines = [facts]
     for table in (*result.tables, laws_table(result.checks)):
         if table.rows:
-            lines += ["", *_markdown_table(table)]
+            lines += ["", *markdown_table(table)]
             lines += ["", table.caption] if table.caption else []
     return lines
 
 
-def _markdown_table(table: ResultTable) -> list[str]:
+def markdown_table(table: ResultTable) -> list[str]:
+    """Return a table as lines of Markdown, without its title and caption."""
     rows = (table.columns, ("---",) * len(table.columns), *table.rows)
     return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
 

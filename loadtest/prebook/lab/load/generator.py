@@ -2,13 +2,14 @@
 
 import asyncio
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import msgspec
 
+from prebook.contracts.plan import Coupling
 from prebook.lab.load import samples
 from prebook.lab.load.gc_pause import pause_gc
 from prebook.lab.load.plans import PLANS
@@ -109,17 +110,18 @@ def prepare_requests(
     seed: int,
     week: datetime,
     callback_url: str | None = None,
+    plans: Mapping[str, Mapping[str, Coupling]] = PLANS,
 ) -> tuple[PreparedRequest, ...]:
     """Return encoded requests with their idempotency keys; the rides follow from ``seed`` and ``week``.
 
-    ``callback_url``: URL of the riders' system, which is told every outcome.
+    ``callback_url``: URL of the riders' system, which is told every outcome. ``plans``: plan by label.
     """
     encode = msgspec.json.Encoder().encode
     return tuple(
         PreparedRequest(
             request,
             samples.idempotency_key(run_id, scenario, request.label, request.ride),
-            encode(booking_request(nth_ride(seed, request.ride, week), PLANS[request.label], callback_url)),
+            encode(booking_request(nth_ride(seed, request.ride, week), plans[request.label], callback_url)),
         )
         for request in planned
     )
