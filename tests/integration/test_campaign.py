@@ -3,16 +3,19 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from prebook.flows import FLOWS
 from prebook.lab.campaign.command import EXIT_NOT_JUDGED
 from prebook.lab.campaign.scenarios import OVERLOAD_FACTOR
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.samples import Sample
 from prebook.lab.report.model import CampaignReport, CampaignVerdict, ScenarioReport
 from prebook.lab.report.outage_law import waits_for
+from prebook.lab.verification.folder import verify_folder
 from prebook.testing.configuration import make_settings
 from tests.conftest import Figure
 from tests.integration.suite import PREBOOK, run_command
@@ -28,6 +31,7 @@ class CampaignRun:
     """A finished campaign: exit status, report, and every request."""
 
     status: int
+    folder: Path
     report: CampaignReport
     samples: Sequence[Sample]
 
@@ -57,6 +61,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> CampaignRun:
     assert written.exists(), completed.stderr
     return CampaignRun(
         completed.returncode,
+        folder / "report",
         msgspec.json.decode(written.read_bytes(), type=CampaignReport),
         [
             msgspec.json.decode(line, type=Sample)
@@ -90,6 +95,21 @@ def test_the_replies_of_the_fleets_to_a_calm_load_are_all_accounted_for(campaign
         assert totals.asked == totals.used + totals.late + totals.unreadable + totals.missing > 0
         assert totals.duplicate == 0
     assert sum(totals.asked for totals in offers.fleets.values()) == offers.total.asked
+
+
+def test_every_number_of_the_report_follows_from_the_raw_results(campaign: CampaignRun, figure: Figure) -> None:
+    result = verify_folder(campaign.folder)
+    figure(f"numbers recomputed from the raw results: {sum(result.checked.values())}")
+    assert (result.differences, result.refused) == ((), ())
+
+
+def test_messages_and_hops_of_a_calm_load_are_counted(campaign: CampaignRun) -> None:
+    traffic = campaign.scenarios["calm"].traffic
+    assert traffic is not None
+    for coupling in ("async_api", "one_way", "request_reply"):
+        assert traffic.couplings[coupling].requests >= len(FLOWS)
+        assert traffic.couplings[coupling].replies >= len(FLOWS)
+    assert all(hop.calls > 0 and hop.mean_ms > 0 for hop in traffic.sync_hops.values())
 
 
 def test_the_plans_reach_equal_outcomes_without_a_fault(campaign: CampaignRun) -> None:

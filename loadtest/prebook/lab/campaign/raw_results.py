@@ -1,6 +1,7 @@
 """Raw results of a campaign: all that its report is computed from, kept beside it in one compressed file."""
 
 import lzma
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class RawScenario(msgspec.Struct, frozen=True, kw_only=True):
     """Offered rate as a multiple of the capacity; null if it is not."""
     back_pressure: bool = True
     is_capacity_level: bool = False
+    counters: Mapping[str, float] = msgspec.field(default_factory=dict)
+    """Series of the services' metrics -> by how much it has grown; empty if they could not be read."""
 
 
 class UnmeasuredScenario(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from prebook.lab.campaign.planned_lines import arrivals_line, fault_line
 from prebook.lab.campaign.progress import CampaignProgress
 from prebook.lab.campaign.raw_results import RawCampaign, RawScenario, UnmeasuredScenario
 from prebook.lab.campaign.scenarios import Scenario
+from prebook.lab.campaign.traffic import counter_differences, parse_counters
 from prebook.lab.commit import read_commit
 from prebook.lab.faults import FaultAccess, FaultWindow, inject, survey_faults
 from prebook.lab.ledger.ledger_poller import LedgerPoller
@@ -150,6 +151,7 @@ class Campaign:
         origin = ClockOrigin.now().shifted(START_DELAY_S)
         poller = LedgerPoller(suite, self.run_id, scenario.name, generator, origin, self.rows)
         self.progress.begin_scenario(scenario, len(requests), generator, poller)
+        counters_before = await self._read_counters(suite)
         async with asyncio.TaskGroup() as tasks:
             fault = tasks.create_task(self._inject_fault(scenario, arrivals, origin))
             polling = tasks.create_task(poller.poll_while_offering(POLL_INTERVAL_S))
@@ -177,9 +179,17 @@ class Campaign:
                 capacity_factor=scenario.capacity_factor,
                 back_pressure=scenario.back_pressure,
                 is_capacity_level=is_capacity_level,
+                counters=counter_differences(counters_before, await self._read_counters(suite)),
             )
         )
         return reconciliation
+
+    async def _read_counters(self, suite: SuiteClient) -> Mapping[str, float]:
+        """Return the counters of all services; empty if one of them does not respond."""
+        try:
+            return parse_counters([await suite.read_metrics(service) for service in sorted(REQUIRED_SERVICES)])
+        except SuiteUnreachable:
+            return {}
 
     def _prepare_requests(self, scenario: Scenario, arrivals: Arrivals) -> tuple[PreparedRequest, ...]:
         seed = f"{self.options.seed}:{scenario.load_name or scenario.name}"

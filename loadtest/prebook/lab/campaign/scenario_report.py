@@ -10,6 +10,7 @@ import msgspec
 from prebook.contracts.auctions import AuctionEntry, OfferCounts, count_offers
 from prebook.lab.burst.capacity import count_answered
 from prebook.lab.campaign.raw_results import RawScenario
+from prebook.lab.campaign.traffic import traffic_line
 from prebook.lab.campaign.unexplained_ends import find_unexplained_ends
 from prebook.lab.faults import FAULT_CATALOGUE, FaultWindow
 from prebook.lab.ledger.accounts import RideAccount
@@ -77,6 +78,7 @@ def scenario_report(run: ScenarioRun, auctions: Sequence[AuctionEntry] | None = 
         dead_letters_known=run.raw.dead_lettered is not None,
         outage_is_bridged=run.raw.outage_is_bridged,
         overload=overload_line(run),
+        traffic=traffic_line(run.raw),
         correlation=correlation_line(run),
         offers=None if auctions is None else offers_of(run.reconciliation, auctions),
     )

@@ -14,6 +14,7 @@ from prebook.lab.report.model import CampaignReport, CampaignVerdict, PlanTradeO
 from prebook.lab.report.ranking import LATENCY_METRICS
 from prebook.lab.report.scales import LogScale
 from prebook.lab.report.tables import discrepancy_table, ledger_table, matrix_table, offers_table
+from prebook.lab.report.traffic_table import traffic_table
 from prebook.lab.report.verdict import ALL_FAULTS
 
 GIB = 2**30
@@ -157,6 +158,7 @@ def scenario_section(scenario: ScenarioReport, findings: Markup, scale: LogScale
         tag("div", [latency_panel(scenario, metric, scale) for metric in LATENCY_METRICS], class_="panels"),
         tag("figure", timeline_caption(), timeline_chart(scenario), class_="scroll"),
         heat_map(scenario) if scenario.fault else "",
+        traffic_table(scenario) if scenario.traffic else "",
         tag("p", correlation_text(scenario), id=f"{scenario.name}.correlation") if scenario.correlation else "",
         tag("p", goodput_text(scenario), id=f"{scenario.name}.overload.goodput_per_s") if scenario.overload else "",
         tag("div", ledger_table(scenario.name, scenario.results), class_="scroll"),

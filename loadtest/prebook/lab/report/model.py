@@ -177,6 +177,30 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """Median time to outcome of the answered rides that were offered in a bin; null without one."""
 
 
+class CouplingTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages of a ride whose flows all use one coupling. A reply by ``async_api`` is a callback."""
+
+    requests: float
+    replies: float
+
+
+class HopLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Time of the synchronous calls of one flow, in milliseconds."""
+
+    calls: int
+    mean_ms: float
+    p99_at_most_ms: float
+    """Upper end of the histogram's bucket with the p99; 0.0 if it has none."""
+
+
+class TrafficLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages for one ride by coupling, and the hops of a synchronous ride."""
+
+    couplings: Mapping[str, CouplingTraffic]
+    sync_hops: Mapping[str, HopLine]
+    """Flow -> its calls, of flows that follow one another."""
+
+
 class CorrelationLine(msgspec.Struct, frozen=True, kw_only=True):
     """Replies that reached another ride than the one they were meant for, in a scenario without a fault."""
 
@@ -212,6 +236,8 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     and answer every ride."""
     overload: OverloadLine | None = None
     """None if the offered rate is not a multiple of the capacity."""
+    traffic: TrafficLine | None = None
+    """None with a fault, or if the services' metrics could not be read."""
     correlation: CorrelationLine | None = None
     """None with a fault, which may change fares."""
     offers: OfferCounts | None = None

@@ -63,6 +63,14 @@ class SuiteClient:
         headers = {**json_type, **self._signer.sign("booking", path, "PUT", json_type, body)}
         await self._request("PUT", "booking", url, headers, body)
 
+    async def read_metrics(self, service: str) -> str:
+        """Return the metrics of one process of a service, in the text format of Prometheus. Raises SuiteUnreachable."""
+        if service not in self._addresses.internal:
+            raise SuiteUnreachable(
+                f"the internal address of {service} is unknown", f"set PREBOOK_INTERNAL_URL_{service.upper()}"
+            )
+        return (await self._get_internal(service, "/metrics", {})).decode()
+
     def has_service(self, service: str) -> bool:
         """Return whether the base URL of the public listener of ``service`` is known."""
         return service in self._addresses.public
