@@ -1,3 +1,4 @@
+import { Conversation } from "./conversation.js";
 import { $, setAttributes } from "./dom.js";
 import { Faults } from "./faults.js";
 import { Flow } from "./flow.js";
@@ -19,6 +20,7 @@ const store = new Store();
 const header = new Header($(".top"), store);
 const flow = new Flow($("#flow"), store);
 const letters = new Letters($("#dead-letters"), store);
+const conversation = new Conversation($("#conversation"));
 const panels = [
   header,
   flow,
@@ -68,6 +70,7 @@ function navigate() {
   const route = readRoute();
   flow.show(route);
   letters.show(route);
+  conversation.show(route);
   refreshLinks();
   for (const link of sections) setAttributes(link, { "aria-current": link.changes.section === route.section && "true" });
 }

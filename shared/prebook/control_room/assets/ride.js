@@ -2,6 +2,7 @@ import { createCouplingField, FLOWS } from "./couplings.js";
 import { $, setAttributes, setText } from "./dom.js";
 import { milliseconds } from "./format.js";
 import { send } from "./live.js";
+import { bindLink } from "./route.js";
 
 const PICKUP = { lat: 52.5, lon: 13.4 };
 const DROPOFF = { lat: 52.54, lon: 13.42 };
@@ -16,6 +17,7 @@ export class Ride {
     this.root = root;
     this.form = $("form", root);
     this.result = $(".result", root);
+    this.trace = $(".trace", root);
     $("[name=plan]", root).addEventListener("change", () => this.#showFlows());
     this.selects = FLOWS.map((flow) => createCouplingField(flow, "field"));
     $(".flows", root).append(...this.selects.map(({ field }) => field));
@@ -51,6 +53,7 @@ export class Ride {
     }
     const response = `accepted with ${status} in ${milliseconds(tookMs)}`;
     setText(this.result, `${body.id}: ${response}; ${body.state}`);
+    bindLink(this.trace, { section: "conversation", ride: body.id, number: null }).hidden = false;
     await this.#follow(body.id, response);
   }
 
