@@ -87,7 +87,8 @@ docs: $(VENV)/.dev ## Write everything that follows from the model and the setti
 lock: ## Update the lock files from pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) pyproject.toml --extra local -c requirements.txt -o requirements-local.txt
-	$(LOCK) pyproject.toml --extra local --extra test --extra check -c requirements.txt -o requirements-dev.txt
+	$(LOCK) pyproject.toml --extra otel -c requirements.txt -o requirements-otel.txt
+	$(LOCK) pyproject.toml --extra local --extra otel --extra test --extra check -c requirements.txt -o requirements-dev.txt
 	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" | \
 		$(LOCK) - -c requirements-dev.txt -o requirements-build.txt
 

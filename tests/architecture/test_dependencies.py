@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MODULES = [path for root in ("services", "shared", "loadtest") for path in sorted((ROOT / root).rglob("*.py"))]
+EXTRA_OF_MODULE = {"shared/prebook/runtime/span_recorder.py": "otel"}
+"""Modules that import packages of an extra. They are loaded only if a setting asks for them."""
 NO_DEPENDENCIES = sys.stdlib_module_names | {"prebook"}
 
 
@@ -35,16 +37,17 @@ def normalized(distribution: str) -> str:
 
 def test_every_imported_package_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {normalized(requirement) for requirement in project["dependencies"]}
     distributions = packages_distributions()
-    imported = {package for path in MODULES for package in imported_packages(path.read_text())}
-    assert {"aio_pika", "asyncpg", "msgspec"} <= imported
-    undeclared = {
-        package
-        for package in imported
-        if declared.isdisjoint(normalized(distribution) for distribution in distributions.get(package, ()))
-    }
-    assert undeclared == set()
+    imported = {path: imported_packages(path.read_text()) for path in MODULES}
+    assert {"aio_pika", "asyncpg", "msgspec"} <= set().union(*imported.values())
+    undeclared = {}
+    for path, packages in imported.items():
+        extra = EXTRA_OF_MODULE.get(str(path.relative_to(ROOT)))
+        optional = project["optional-dependencies"][extra] if extra else []
+        declared = {normalized(requirement) for requirement in [*project["dependencies"], *optional]}
+        if missing := {each for each in packages if declared.isdisjoint(map(normalized, distributions.get(each, ())))}:
+            undeclared[path] = missing
+    assert undeclared == {}
 
 
 def test_imports_are_found_in_any_form_and_place() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prebook.patterns.trace import TraceContext, trace_id
+from prebook.patterns.trace import TraceContext, derive_span_id, is_sampled, span_id, trace_id
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -82,3 +82,19 @@ def test_the_next_span_keeps_trace_flags_and_state(received: str, flags: str) ->
 def test_a_valid_tracestate_is_propagated_and_an_invalid_one_dropped_alone(received: str, propagated: str) -> None:
     context = TraceContext.of({"traceparent": VALID, "tracestate": received})
     assert (context.traceparent, context.tracestate) == (VALID, propagated)
+
+
+def test_a_context_moves_to_another_span_of_its_trace() -> None:
+    context = TraceContext(VALID, STATE)
+    assert context.at_span("00f067aa0ba902b7") == TraceContext(f"00-{TRACE}-00f067aa0ba902b7-01", STATE)
+    assert TraceContext().at_span("00f067aa0ba902b7") == TraceContext()
+    assert (span_id(VALID), span_id("")) == (PARENT, "")
+    assert (is_sampled(VALID), is_sampled(f"00-{TRACE}-{PARENT}-00"), is_sampled("")) == (True, False, False)
+
+
+def test_a_derived_span_has_the_same_id_everywhere_and_a_valid_one() -> None:
+    derived = derive_span_id(PARENT, "bk_1.quote_fare", "pricing")
+    assert derived == derive_span_id(PARENT, "bk_1.quote_fare", "pricing")
+    assert derived != derive_span_id(PARENT, "bk_1.quote_fare", "matching")
+    assert derive_span_id("a", "bc") != derive_span_id("ab", "c")
+    assert span_id(f"00-{TRACE}-{derived}-01") == derived

@@ -53,7 +53,7 @@ async def test_the_relay_stops_before_its_session_and_its_publisher() -> None:
         ended.append("calls")
 
     part: Any = SimpleNamespace(stop=do_nothing, close=do_nothing, dispose=do_nothing, loops={})
-    process: Any = SimpleNamespace(consumer=part, http=part, engines=part, partition_loops={})
+    process: Any = SimpleNamespace(consumer=part, http=part, engines=part, partition_loops={}, span_recorder=None)
     context = SimpleNamespace(tasks=SimpleNamespace(stop=stop_calls))
     process.assembled = SimpleNamespace(
         extensions=part, context=context, gateway=SimpleNamespace(stop=stop_transactions)

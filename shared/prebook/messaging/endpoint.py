@@ -107,8 +107,8 @@ class Endpoint(Generic[U]):
             if not is_new:
                 return Handled(reply=await self._find_stored_reply(envelope, work), duplicate=True)
             result = await spec.handle(context, body, work)
-            reply = await self._record_outcome(envelope, result, work)
-            outgoing = MessageContext(envelope.conversation_id, envelope.plan, envelope.trace, context.now)
+            outgoing = self._staging.context_of(envelope, context.now)
+            reply = await self._record_outcome(envelope, result, outgoing, work)
             return Handled(reply, await self._staging.stage(outgoing, result, work, reply))
 
         return await self._transactions.run(envelope, apply, shared=spec.shares_transaction)
@@ -126,7 +126,9 @@ class Endpoint(Generic[U]):
     async def _find_stored_reply(self, envelope: Envelope, work: U) -> Envelope | None:
         return await work.find_reply(envelope.id) if envelope.kind is MessageKind.REQUEST else None
 
-    async def _record_outcome(self, envelope: Envelope, result: HandlerResult, work: U) -> Envelope | None:
+    async def _record_outcome(
+        self, envelope: Envelope, result: HandlerResult, outgoing: MessageContext, work: U
+    ) -> Envelope | None:
         """Record the reply, addressed to this request or to the pending one; or record the request as pending."""
         is_request = envelope.kind is MessageKind.REQUEST
         if result.reply is None:
@@ -136,7 +138,8 @@ class Endpoint(Generic[U]):
         request = envelope if is_request else await self._find_pending_request(envelope, work)
         if request is None:
             return None
-        reply = self._staging.write(request.reply_with(result.reply, source=self._service, at=self._clock()))
+        reply = request.reply_with(result.reply, source=self._service, at=self._clock())
+        reply = self._staging.write_reply(reply, outgoing)
         await work.record_reply(reply)
         return reply
 

@@ -83,6 +83,7 @@ class MessagingGateway(Generic[U]):
         """
         spec = self._commands[type(command)]
         handler_context = HandlerContext(context.conversation_id, message_id="", plan=context.plan, now=context.now)
+        began = time.perf_counter()
         body = await spec.prepare(handler_context, command)
         for repetition in range(MAX_CONFLICTS + 1):
             try:
@@ -95,6 +96,7 @@ class MessagingGateway(Generic[U]):
                 break
         on_committed()
         await self._complete(requests)
+        self._observer.on_executed(type(command).__name__, context, time.perf_counter() - began)
 
     async def process(self, envelope: Envelope) -> Envelope | None:
         """Receive a message with all that follows inline from it.
@@ -238,14 +240,15 @@ def create_gateway(
     writer: BodyWriter = DEFAULT_WRITER,
     observer: MessagingObserver | None = None,
     clock: Callable[[], datetime] = utc_now,
+    exports_spans: bool = False,
 ) -> MessagingGateway[U]:
     """The messaging core of a service: its handler table between its channels and its database.
 
     ``claim_checks``: policy for large bodies of its messages; ``redeem`` gets those of received ones. ``writer``: form
-    in which it writes bodies.
+    in which it writes bodies. ``exports_spans``: whether its messages name the spans in which they are created.
     """
     observer = observer or NullObserver()
-    staging = Staging(service, channels, policies, claim_checks, writer)
+    staging = Staging(service, channels, policies, claim_checks, writer, exports_spans=exports_spans)
     endpoint = Endpoint(
         service, handlers, units.messages, staging, policies, redeem=redeem, observer=observer, clock=clock
     )

@@ -62,6 +62,8 @@ STARTS_HEADER = "prebook-x-starts"
 """How often a message of the local route was taken up again after a lease without an outcome."""
 REPEATED_HEADER = "prebook-x-repeated"
 """Number of failed attempts to send a callback, in its repetitions."""
+PARENT_SPAN_HEADER = "prebook-x-parent-span"
+"""Id of the span in which the message was created, where spans are exported; ``traceparent`` has the message's own."""
 HISTORY_HEADER = "prebook-x-hops"
 """Hops of the message over the broker (``patterns.message_history``); it stays with the message in every delivery."""
 DEAD_LETTER_HEADERS = frozenset(

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.staging import MessageContext
 
 
 class MessagingObserver(Protocol):
@@ -29,6 +30,9 @@ class MessagingObserver(Protocol):
     def on_retried(self, envelope: Envelope, delay_s: float) -> None:
         """The message will be delivered again after ``delay_s`` seconds."""
 
+    def on_executed(self, command: str, context: MessageContext, seconds: float) -> None:
+        """A command of this name, with all that follows inline from it, took ``seconds``."""
+
     def on_dead_lettered(self, message_id: str, flow: str, cause: str) -> None:
         """The message was dead-lettered with this ``cause``. A malformed message may lack an id: it is empty then."""
 
@@ -43,6 +47,7 @@ class NullObserver(MessagingObserver):
     def on_duplicate(self, envelope: Envelope) -> None: ...
     def on_expired(self, envelope: Envelope, stage: str) -> None: ...
     def on_retried(self, envelope: Envelope, delay_s: float) -> None: ...
+    def on_executed(self, command: str, context: MessageContext, seconds: float) -> None: ...
     def on_dead_lettered(self, message_id: str, flow: str, cause: str) -> None: ...
 
 
@@ -79,6 +84,10 @@ class ObserverGroup(MessagingObserver):
     def on_retried(self, envelope: Envelope, delay_s: float) -> None:
         for observer in self._observers:
             observer.on_retried(envelope, delay_s)
+
+    def on_executed(self, command: str, context: MessageContext, seconds: float) -> None:
+        for observer in self._observers:
+            observer.on_executed(command, context, seconds)
 
     def on_dead_lettered(self, message_id: str, flow: str, cause: str) -> None:
         for observer in self._observers:

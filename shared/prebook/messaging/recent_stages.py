@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from prebook.contracts.conversations import MAX_RECORDS, Stage, StageRecord
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import error_summary
-from prebook.messaging.observer import MessagingObserver
+from prebook.messaging.observer import NullObserver
 
 MAX_USUAL_STAGES = 8192
 """Stages ``sent`` and ``handled`` that are kept: those of about a thousand rides, in 2 MB."""
@@ -27,7 +27,7 @@ _SENT = Stage.SENT.value
 _HANDLED = Stage.HANDLED.value
 
 
-class RecentStages(MessagingObserver):
+class RecentStages(NullObserver):
     """Observer that keeps the latest stages of this process; older ones are forgotten, and all of them with it."""
 
     def __init__(self) -> None:

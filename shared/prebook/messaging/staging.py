@@ -12,6 +12,7 @@ from prebook.messaging.claim_checks import ClaimCheckPolicy
 from prebook.messaging.envelope import Envelope, MessageKind, message_id
 from prebook.messaging.handlers import HandlerResult
 from prebook.messaging.policy import Policies
+from prebook.messaging.spans import created_in, handling_context
 from prebook.messaging.unit_of_work import CheckedBody, OutboxMessage, PendingReply, UnitOfWork
 from prebook.patterns.trace import TraceContext
 
@@ -50,11 +51,15 @@ class Staging:
         policies: Policies,
         claim_checks: ClaimCheckPolicy | None = None,
         writer: BodyWriter = DEFAULT_WRITER,
+        *,
+        exports_spans: bool = False,
     ) -> None:
         """``claim_checks``: policy for large bodies; None: every message carries its body.
 
-        ``writer``: form in which bodies are written.
+        ``writer``: form in which bodies are written. ``exports_spans``: whether messages name the spans in which they
+        are created.
         """
+        self._exports_spans = exports_spans
         self._claim_checks = claim_checks
         self._writer = writer
         self._service = service
@@ -88,6 +93,18 @@ class Staging:
         if messages:
             await work.enqueue(messages)
         return inline
+
+    def context_of(self, envelope: Envelope, now: datetime) -> MessageContext:
+        """Return the context of the messages that the handling of ``envelope`` causes at the time ``now``."""
+        trace = handling_context(envelope, self._service) if self._exports_spans else envelope.trace
+        return MessageContext(envelope.conversation_id, envelope.plan, trace, now)
+
+    def write_reply(self, reply: Envelope, context: MessageContext) -> Envelope:
+        """Return a new reply, in the form in which this service writes it."""
+        return self.write(self._created(reply, context))
+
+    def _created(self, envelope: Envelope, context: MessageContext) -> Envelope:
+        return created_in(envelope, context.trace) if self._exports_spans else envelope
 
     def write(self, envelope: Envelope) -> Envelope:
         """Return a new message with its body in the form in which this service writes it."""
@@ -131,7 +148,7 @@ class Staging:
             expires_at=context.now + lifetime,
             trace=context.trace.child(),
         )
-        return self._channel(envelope).addressed(self.write(envelope))
+        return self._channel(envelope).addressed(self.write(self._created(envelope, context)))
 
     def _event(self, event: Event, context: MessageContext) -> Envelope:
         name = EVENT_TYPE_BY_BODY[type(event.body)].name
@@ -147,7 +164,7 @@ class Staging:
             plan=context.plan,
             trace=context.trace.child(),
         )
-        return self.write(envelope)
+        return self.write(self._created(envelope, context))
 
     def _pending_reply(self, request: Envelope, delay_s: float) -> PendingReply:
         policy = self._policies[request.flow]

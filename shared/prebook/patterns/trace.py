@@ -3,6 +3,7 @@
 Source: W3C Trace Context.
 """
 
+import hashlib
 import re
 import secrets
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ TRACESTATE_HEADER = "tracestate"
 MAX_TRACESTATE_MEMBERS = 32
 MAX_TRACESTATE_CHARACTERS = 512
 """Longer values are dropped: every message of a ride carries and stores them."""
+SPAN_ID_DIGITS = 16
 SAMPLED = 0x01
 RANDOM_TRACE_ID = 0x02
 
@@ -59,8 +61,14 @@ class TraceContext:
         parsed = _parse(self.traceparent)
         if parsed is None:
             return type(self)(new_traceparent())
-        traceparent = f"00-{parsed['trace_id']}-{secrets.token_hex(8)}-{parsed['flags']}"
-        return type(self)(traceparent, self.tracestate)
+        return self.at_span(secrets.token_hex(8))
+
+    def at_span(self, span: str) -> Self:
+        """Return the context of another span of this trace, by its id; an empty context stays empty."""
+        parsed = _parse(self.traceparent)
+        if parsed is None:
+            return self
+        return type(self)(f"00-{parsed['trace_id']}-{span}-{parsed['flags']}", self.tracestate)
 
 
 NO_TRACE = TraceContext()
@@ -75,6 +83,23 @@ def trace_id(traceparent: str) -> str:
     """Return the trace id of a header; empty if it is missing or invalid."""
     parsed = _parse(traceparent)
     return parsed["trace_id"] if parsed else ""
+
+
+def span_id(traceparent: str) -> str:
+    """Return the span id of a header; empty if it is missing or invalid."""
+    parsed = _parse(traceparent)
+    return parsed["parent_id"] if parsed else ""
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Return whether the trace of a header is recorded; false if the header is missing or invalid."""
+    parsed = _parse(traceparent)
+    return parsed is not None and bool(int(parsed["flags"], 16) & SAMPLED)
+
+
+def derive_span_id(*parts: str) -> str:
+    """Return the id of a span that is named by ``parts``: the same parts have the same id in every process."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:SPAN_ID_DIGITS]
 
 
 def _parse(traceparent: str) -> re.Match[str] | None:

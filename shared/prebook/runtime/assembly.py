@@ -111,6 +111,7 @@ def assemble(
         writer=BodyWriter(parse_versions(settings.message_versions), parse_formats(settings.message_formats)),
         observer=observer,
         clock=ports.clock,
+        exports_spans=bool(settings.otlp_url),
     )
     context = ServiceContext(
         gateway, ports.units, settings, policies, channels, ports.publisher, http, ports.broker_blocked_s

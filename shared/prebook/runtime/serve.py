@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -57,6 +57,9 @@ from prebook.topology.consumed_queues import prefetch_by_queue
 from prebook.topology.model import suite_topology
 from prebook.topology.sender_check import sender_check
 
+if TYPE_CHECKING:
+    from prebook.runtime.span_recorder import SpanRecorder
+
 W = TypeVar("W", bound=SqlUnitOfWork)
 log = structlog.get_logger()
 
@@ -78,7 +81,9 @@ class ServiceProcess(Generic[W]):
         self.metrics = ProcessMetrics()
         self.secret_reloader = SecretReloader(settings)
         recent = RecentStages()
-        observer = ObserverGroup(Telemetry(), recent)
+        self.span_recorder = _create_span_recorder(name, settings.otlp_url)
+        recorders = [self.span_recorder] if self.span_recorder else []
+        observer = ObserverGroup(Telemetry(), recent, *recorders)
         self.engines = create_engines(name, settings.database_url)
         self.conversations = SqlConversations(name, self.engines.edge, recent)
         self.http = ServiceClient(
@@ -217,6 +222,8 @@ class ServiceProcess(Generic[W]):
         await self.assembled.gateway.stop(TASKS_TIMEOUT_S)
         await self.http.close()
         await self.engines.dispose()
+        if self.span_recorder:
+            await asyncio.to_thread(self.span_recorder.close)
         log.info("service stopped")
 
     async def _measure_loop_lag(self) -> None:
@@ -225,6 +232,18 @@ class ServiceProcess(Generic[W]):
             before = clock()
             await asyncio.sleep(LOOP_LAG_INTERVAL_S)
             self.metrics.loop_lag_s.set(max(0.0, clock() - before - LOOP_LAG_INTERVAL_S))
+
+
+def _create_span_recorder(service: str, url: str) -> "SpanRecorder | None":
+    """Return the recorder that exports spans; None without the URL of a collector, which loads no library either."""
+    if not url:
+        return None
+    try:
+        from prebook.runtime.span_recorder import SpanRecorder, create_exporter  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        remedy = "install the extra: pip install 'prebook[otel]', or unset the variable"
+        raise BadSettings(f"PREBOOK_OTLP_URL: {error}; {remedy}") from None
+    return SpanRecorder(service, create_exporter(url))
 
 
 def _http_limits(settings: ServiceSettings) -> HttpLimits:

@@ -246,6 +246,15 @@ class ServiceSettings(MessageSettings, kw_only=True):
             description="seconds, up to a week, in which a repeated operation enqueues no new message",
         ),
     ] = OUTBOX_DEDUP_S
+    otlp_url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern="^(https?://.+)?$",
+            description="base URL of an OpenTelemetry collector, which gets the spans of messages by OTLP over HTTP; "
+            "empty: none are exported. Needs the extra otel",
+            examples=["http://collector:4318"],
+        ),
+    ] = ""
     log_level: Annotated[
         str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     ] = "info"

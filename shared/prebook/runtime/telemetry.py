@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prebook.flows import EVENT_TYPES, FLOWS
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import error_summary
-from prebook.messaging.observer import MessagingObserver
+from prebook.messaging.observer import NullObserver
 
 DURATION_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 MESSAGE_LABELS = ("flow", "coupling", "kind")
@@ -52,7 +52,7 @@ class MessageMetrics:
         )
 
 
-class Telemetry(MessagingObserver):
+class Telemetry(NullObserver):
     """Observer that records every stage of a message as metrics and log events."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
