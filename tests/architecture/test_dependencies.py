@@ -10,8 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MODULES = [path for root in ("services", "shared", "loadtest") for path in sorted((ROOT / root).rglob("*.py"))]
-EXTRA_OF_MODULE = {"shared/prebook/runtime/span_recorder.py": "otel"}
-"""Modules that import packages of an extra. They are loaded only if a setting asks for them."""
+EXTRAS = {"shared/prebook/runtime/span_recorder.py": ("otel", {"opentelemetry": "opentelemetry-sdk"})}
+"""Modules that import packages of an extra, with the distribution of each. They are loaded only if a setting asks for
+them, and their packages need not be installed here."""
 NO_DEPENDENCIES = sys.stdlib_module_names | {"prebook"}
 
 
@@ -42,10 +43,11 @@ def test_every_imported_package_is_a_declared_dependency() -> None:
     assert {"aio_pika", "asyncpg", "msgspec"} <= set().union(*imported.values())
     undeclared = {}
     for path, packages in imported.items():
-        extra = EXTRA_OF_MODULE.get(str(path.relative_to(ROOT)))
-        optional = project["optional-dependencies"][extra] if extra else []
-        declared = {normalized(requirement) for requirement in [*project["dependencies"], *optional]}
-        if missing := {each for each in packages if declared.isdisjoint(map(normalized, distributions.get(each, ())))}:
+        extra, optional = EXTRAS.get(str(path.relative_to(ROOT)), ("", {}))
+        requirements = [*project["dependencies"], *(project["optional-dependencies"][extra] if extra else [])]
+        declared = {normalized(requirement) for requirement in requirements}
+        found = {each: [optional[each]] if each in optional else distributions.get(each, ()) for each in packages}
+        if missing := {each for each, names in found.items() if declared.isdisjoint(map(normalized, names))}:
             undeclared[path] = missing
     assert undeclared == {}
 

@@ -24,7 +24,7 @@ def export(service: str, record: Callable[[SpanRecorder], None]) -> Sequence[Rea
     recorder = SpanRecorder(service, exporter)
     record(recorder)
     recorder.close()
-    return exporter.get_finished_spans()
+    return list(exporter.get_finished_spans())
 
 
 def send(recorder: SpanRecorder, message: Envelope) -> None:
@@ -136,8 +136,8 @@ def test_a_trace_that_is_not_sampled_or_absent_has_no_spans() -> None:
     unsampled = TraceContext(f"00-{'1' * 32}-{'2' * 16}-00")
     for trace in (unsampled, TraceContext()):
         message = request(trace=trace)
-        assert export("booking", partial(send, message=message)) == ()
-        assert export("booking", partial(handle, message=message)) == ()
+        assert export("booking", partial(send, message=message)) == []
+        assert export("booking", partial(handle, message=message)) == []
 
 
 def test_no_span_holds_the_body_of_a_message() -> None:
