@@ -21,6 +21,7 @@ from prebook.lab.experiments.flow_control.back_pressure import BACK_PRESSURE
 from prebook.lab.experiments.flow_control.campaign_tokens import CAMPAIGN_TOKENS, NOT_LESS
 from prebook.lab.experiments.flow_control.messages_in_progress import MESSAGES_IN_PROGRESS
 from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
+from prebook.lab.experiments.inspection.registration import INSPECTION, SHOWN
 from prebook.lab.experiments.law import LawVerdict
 from prebook.lab.experiments.normalizer.laws import PARKED
 from prebook.lab.experiments.normalizer.registration import NORMALIZER
@@ -101,6 +102,7 @@ SEEDED_RUNS = (
     SeededRun(CAMPAIGN_TOKENS, SeededDefect.LOSE, NOT_LESS),
     SeededRun(HOT_REQUEUE, SeededDefect.LOSE, POISON_PARKED),
     SeededRun(BACK_PRESSURE, SeededDefect.LOSE, OFFERED),
+    SeededRun(INSPECTION, SeededDefect.LOSE, SHOWN),
 )
 
 

@@ -15,6 +15,7 @@ from prebook.lab.experiments.flow_control.campaign_tokens import CAMPAIGN_TOKENS
 from prebook.lab.experiments.flow_control.messages_in_progress import MESSAGES_IN_PROGRESS
 from prebook.lab.experiments.flow_control.traffic_shaping import TRAFFIC_SHAPING
 from prebook.lab.experiments.flow_control.valuable_messages import VALUABLE_MESSAGES
+from prebook.lab.experiments.inspection.registration import INSPECTION
 from prebook.lab.experiments.model.drift import DRIFT
 from prebook.lab.experiments.model.level_of_control import LEVEL_OF_CONTROL
 from prebook.lab.experiments.model.regeneration import REGENERATION
@@ -85,6 +86,7 @@ EXPERIMENTS: tuple[Experiment[Any], ...] = (
     RETRY_SCHEDULE,
     RETRY_STORM,
     HOT_REQUEUE,
+    INSPECTION,
     CRASH_POINTS,
     DRIFT,
     REGENERATION,
