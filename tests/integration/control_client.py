@@ -1,6 +1,8 @@
 """Client of the supervisor's control API."""
 
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import httpx
@@ -27,6 +29,25 @@ class ControlClient:
         response = await self._http.post(f"/processes/{name}/kill", json={"down_s": down_s})
         assert response.status_code == 200, response.text
         return msgspec.json.decode(response.content, type=FaultEffect)
+
+    async def restart_wave(self, number: int, services: Collection[str], timeout_s: float = 120.0) -> None:
+        """Stop one replica of each service in an orderly way (SIGTERM), and wait until their successors run.
+
+        ``number``: 1 for the first replica. A service with fewer replicas is left alone.
+        """
+        names = {service if number == 1 else f"{service}-{number}" for service in services}
+        stopped = {name: info.pid for name, info in (await self.list_processes()).items() if name in names}
+        for pid in stopped.values():
+            assert pid is not None
+            os.kill(pid, signal.SIGTERM)
+
+        async def run_again() -> bool:
+            infos = await self.list_processes()
+            return all(
+                infos[name].pid != pid and infos[name].state is ProcessState.RUNNING for name, pid in stopped.items()
+            )
+
+        await poll_until(run_again, timeout_s, 0.2)
 
     async def read_pid(self, name: str) -> int:
         """Return the process id of a running process."""
