@@ -44,12 +44,27 @@ def test_counts_that_a_kill_has_lost_are_measured_while_the_queue_is_empty() -> 
     backlogs.note_queues(at_s, depth_of(0))
     while at_s < 100.0 + EMPTY_FOR_S:
         backlogs.note_queues(at_s, depth_of(0))
-        assert leg(backlogs.note_messages(at_s, totals(10, 7)))[0] == 3
+        depth, _ = leg(backlogs.note_messages(at_s, totals(10, 7)))
+        assert depth == (3 if at_s < 107.0 else 0)  # while nothing is sent, the broker's count is the limit
         at_s += 1.0
     assert leg(backlogs.note_messages(at_s, totals(10, 7))) == (0, 0.0)
     backlogs.note_queues(at_s, depth_of(2))
     assert leg(backlogs.note_messages(at_s + 1, totals(12, 7))) == (2, at_s + 1)
     assert leg(backlogs.note_messages(at_s + 4, totals(12, 7))) == (2, at_s + 1)
+
+
+def test_what_a_hanging_receiver_has_handled_unseen_waits_no_longer_than_the_broker_counts() -> None:
+    backlogs = Backlogs(LEGS)
+    backlogs.note_queues(100.0, depth_of(0))
+    backlogs.note_messages(100.0, totals(10, 10))
+    # Four are sent, and the receiver hangs after the third: nobody can ask it what it has handled.
+    assert leg(backlogs.note_messages(101.0, totals(14, 10)))[0] == 4
+    backlogs.note_queues(103.0, depth_of(0))  # statistics from before they were sent
+    assert leg(backlogs.note_messages(103.0, totals(14, 10)))[0] == 4
+    backlogs.note_queues(108.0, depth_of(1))
+    assert leg(backlogs.note_messages(108.0, totals(14, 10))) == (1, 101.0)
+    assert leg(backlogs.note_messages(109.0, totals(14, 13))) == (1, 101.0)
+    assert leg(backlogs.note_messages(110.0, totals(14, 14))) == (0, 0.0)
 
 
 def test_a_queue_that_is_never_empty_is_never_taken_for_empty() -> None:

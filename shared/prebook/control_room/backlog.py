@@ -4,8 +4,9 @@ Several flows share a queue of replies, so the broker's count of a queue says no
 is what was sent minus what was handled, and its oldest message is the one that was sent when the total of sent ones
 exceeded what has been handled since: queues are first in, first out.
 
-A killed process loses what it counted since it was last read. The difference that remains is measured once the broker
-has found the queue empty for a while, and subtracted from then on.
+A killed process loses what it counted since it was last read, and one that hangs does not say it. The difference that
+remains is measured once the broker has found the queue empty for a while, and subtracted from then on. While nothing is
+sent, no leg is deeper than the broker's count of its queue.
 """
 
 from collections import deque
@@ -22,6 +23,8 @@ DONE_FIGURES = ("handled", "duplicate", EXPIRED_INBOUND)
 """Figures of receivers that end a message's stay in its queue."""
 MAX_READING_AGE_S = 8.0
 """Seconds after which a reading of the queues says nothing any more."""
+STATISTICS_AGE_S = 6.0
+"""Seconds after which the broker's statistics contain a message."""
 MAX_MARKS = 3600
 """Growths of a total that are remembered: an hour, at one a second."""
 Messages = Mapping[str, Mapping[str, int]]
@@ -43,6 +46,10 @@ class QueueLeg:
 class _Counts:
     offset: int = 0
     """Messages that seem to wait, and do not."""
+    sent: int = -1
+    """Total of sent messages as it was read last."""
+    sent_at: float = float("-inf")
+    """Time at which this total was seen to grow last."""
     differences: deque[tuple[float, int]] = field(default_factory=deque)
     """Times and differences of sent and handled since the queue was found empty."""
     marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=MAX_MARKS))
@@ -57,6 +64,7 @@ class Backlogs:
         self._legs = legs
         self._counts = {name: _Counts() for name in legs}
         self._empty_since: dict[str, float] = {}
+        self._totals: dict[str, int] = {}
         self._queues_read_at = float("-inf")
 
     def note_queues(self, now_s: float, depths: Mapping[str, QueueDepth]) -> None:
@@ -69,6 +77,7 @@ class Backlogs:
             queue = name if name in totals else name.rpartition(".")[0]
             if queue in totals:
                 totals[queue] += depth.ready + depth.unacknowledged
+        self._totals = totals
         for queue, messages in totals.items():
             if messages:
                 self._empty_since.pop(queue, None)
@@ -88,6 +97,8 @@ class Backlogs:
             self._calibrate(counts, leg, now_s, sent - done)
             _mark(counts, now_s, sent)
             depth = sent - done - counts.offset
+            if counts.sent_at < self._queues_read_at - STATISTICS_AGE_S and not self._are_queues_unknown(now_s):
+                depth = min(depth, self._totals[leg.queue])
             while counts.marks and counts.marks[0][1] <= sent - depth:
                 counts.marks.popleft()
             if depth > 0 and counts.marks:
@@ -118,6 +129,7 @@ class Backlogs:
 
 
 def _mark(counts: _Counts, now_s: float, sent: int) -> None:
-    known = counts.marks[-1][1] if counts.marks else None
-    if known is None or sent > known:
+    if sent > counts.sent:
         counts.marks.append((now_s, sent))
+        counts.sent = sent
+        counts.sent_at = now_s
