@@ -18,6 +18,7 @@ from prebook.lab.experiments.flow_control.valuable_messages import VALUABLE_MESS
 from prebook.lab.experiments.inspection.registration import INSPECTION
 from prebook.lab.experiments.model.drift import DRIFT
 from prebook.lab.experiments.model.level_of_control import LEVEL_OF_CONTROL
+from prebook.lab.experiments.model.operations import OPERATIONS
 from prebook.lab.experiments.model.regeneration import REGENERATION
 from prebook.lab.experiments.model.temporal_edges import TEMPORAL_EDGES
 from prebook.lab.experiments.model.typed_references import TYPED_REFERENCES
@@ -50,6 +51,7 @@ from prebook.lab.experiments.trips.registration import TRIPS
 EXPERIMENTS: tuple[Experiment[Any], ...] = (
     TEMPORAL_EDGES,
     LEVEL_OF_CONTROL,
+    OPERATIONS,
     WIRE_TAP,
     IDEMPOTENT_RECEIVER,
     COMPETING_CONSUMERS,
