@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prebook.contracts.events import BookingConfirmed
+from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding
 from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import Money, VehicleClass
 from prebook.flows import FLOWS
@@ -47,6 +47,20 @@ def confirmed_ride(booking_id: str = "b-1", **changes: Any) -> Envelope:
         kind=MessageKind.EVENT,
         flow="booking_confirmed",
         body=body,
+        source="booking",
+        conversation_id=booking_id,
+        time=datetime(2030, 1, 1, tzinfo=UTC),
+        plan=dict.fromkeys(FLOWS, Coupling.ONE_WAY),
+    )
+
+
+def ended_booking(booking_id: str = "b-ended") -> Envelope:
+    """Return the event of a booking that has ended without a ride."""
+    return Envelope(
+        id=f"{booking_id}.booking_ended",
+        kind=MessageKind.EVENT,
+        flow="booking_ended",
+        body=BookingEnded(booking_id=booking_id, ending=BookingEnding.EXPIRED, reason="none"),
         source="booking",
         conversation_id=booking_id,
         time=datetime(2030, 1, 1, tzinfo=UTC),

@@ -15,12 +15,13 @@ from prebook.cli.dispatch import dispatch
 from prebook.contracts.ride import VehicleClass
 from prebook.messaging import addresses
 from prebook.messaging.codec import encode
+from prebook.messaging.envelope import Envelope
 from prebook.rabbit.management import ManagementClient
 from prebook.topology.check import differences
 from prebook.topology.model import suite_topology
 from prebook.topology.ride_subscriptions import CONFIRMED_RIDES, RideSubscriptions
 from tests.topology.conftest import PASSWORDS, VHOST
-from tests.topology.ride_examples import TABLES, confirmed_ride, read_tables
+from tests.topology.ride_examples import TABLES, confirmed_ride, ended_booking, read_tables
 from tests.topology.test_broker_behaviour import channel_of
 
 pytestmark = pytest.mark.real
@@ -57,12 +58,19 @@ async def subscriptions(broker: ManagementClient, couplings: Path) -> AsyncItera
 
 
 @pytest.fixture
-async def published(subscriptions: RideSubscriptions, administrator: tuple[str, str], amqp_host: str) -> None:
-    async with channel_of(*administrator, amqp_host) as channel:
+async def published(subscriptions: RideSubscriptions, amqp_host: str) -> None:
+    await publish(amqp_host, *RIDES.values())
+
+
+async def publish(host: str, *events: Envelope, names_sender: bool = True) -> None:
+    """Publish events with booking's account to the address of confirmed rides."""
+    user = addresses.broker_user("booking")
+    async with channel_of(user, PASSWORDS["booking"], host) as channel:
         exchange = await channel.get_exchange(CONFIRMED_RIDES.exchange, ensure=False)
-        for ride in RIDES.values():
-            wire = encode(ride)
-            message = aio_pika.Message(wire.body, headers=dict(wire.headers), delivery_mode=2)
+        for wire in map(encode, events):
+            message = aio_pika.Message(
+                wire.body, headers=dict(wire.headers), delivery_mode=2, user_id=user if names_sender else None
+            )
             await exchange.publish(message, CONFIRMED_RIDES.routing_key)
 
 
@@ -118,3 +126,23 @@ def test_taken_rides_are_printed_once(couplings: Path, amqp_host: str) -> None:
         9_900,
     )
     assert (second.exit_code, second.stdout) == (0, "")
+
+
+@pytest.fixture
+async def published_with_others(subscriptions: RideSubscriptions, amqp_host: str) -> None:
+    """Publish another event, a ride that names no sender, and a ride, all of them for the queue of unroutable rides."""
+    await publish(amqp_host, ended_booking())
+    await publish(amqp_host, RIDES["b-nowhere"], names_sender=False)
+    await publish(amqp_host, RIDES["b-nowhere"])
+
+
+@pytest.mark.usefixtures("published_with_others")
+def test_what_is_no_ride_or_does_not_name_its_sender_is_rejected_and_delays_no_ride(
+    couplings: Path, amqp_host: str
+) -> None:
+    arguments = ["take", "dispatch", "--policies", str(couplings)]
+    env = {"PREBOOK_SUBSCRIBER_URL": subscriber_url("dispatch", amqp_host)}
+    taken = CliRunner().invoke(dispatch, arguments, env=env, catch_exceptions=False)
+    assert [json.loads(line)["id"] for line in taken.stdout.splitlines()] == [RIDES["b-nowhere"].id]
+    assert taken.stderr.count("is no confirmed ride: ") == 2
+    assert "a message without user_id may not confirm rides" in taken.stderr

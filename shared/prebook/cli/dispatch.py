@@ -20,8 +20,11 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import POSITIVE_COUNT, json_option
 from prebook.devstack.suite_state import read_suite_state
 from prebook.devstack.terminal import PlainConsole, echo
+from prebook.flows import BOOKING_CONFIRMED, OPERATIONS
+from prebook.messaging import addresses
 from prebook.messaging.codec import decode
-from prebook.messaging.errors import Malformed, error_summary
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import ForbiddenSender, Malformed, error_summary
 from prebook.rabbit.amqp_message import from_amqp
 from prebook.rabbit.connection import connect
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
@@ -131,13 +134,27 @@ async def _take(url: str, queue_name: str, max_rides: int) -> None:
 async def _print(message: AbstractIncomingMessage) -> None:
     """Print a ride and acknowledge it; anything else goes to the unroutable messages, if the queue is a desk's."""
     try:
-        envelope = decode(from_amqp(message))
-    except Malformed as error:
+        envelope = _read_ride(message)
+    except (Malformed, ForbiddenSender) as error:
         log_to_stderr(f"message {message.message_id!r} is no confirmed ride: {error}")
         return await message.reject(requeue=False)
-    assert isinstance(envelope.body, BookingConfirmed)  # noqa: S101 - the only body of this routing key
     echo(msgspec.json.encode({"id": envelope.id, "confirmed_at": envelope.time, "ride": envelope.body}))
     return await message.ack()
+
+
+def _read_ride(message: AbstractIncomingMessage) -> Envelope:
+    """Return the event of a confirmed ride. Raises Malformed or ForbiddenSender.
+
+    Any event may have the routing key of rides, and a queue behind a router has no grants of single messages: so the
+    account is checked here. Operations sends what it replays.
+    """
+    senders = {addresses.broker_user(account) for account in (BOOKING_CONFIRMED.publisher, OPERATIONS)}
+    if message.user_id not in senders:
+        raise ForbiddenSender(f"{message.user_id or 'a message without user_id'} may not confirm rides")
+    envelope = decode(from_amqp(message))
+    if not isinstance(envelope.body, BookingConfirmed):
+        raise Malformed("unexpected_type", f"it is the {envelope.kind} of {envelope.flow!r}")
+    return envelope
 
 
 def _table(waiting: list[WaitingRides]) -> Table:
