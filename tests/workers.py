@@ -23,6 +23,7 @@ OWN_SUITE_FILES = frozenset(
         "test_crashing_poison_fault.py",
         "test_key_rotation.py",
         "test_formats.py",
+        "test_http_fuzz.py",
         "test_message_fuzz.py",
         "test_newer_senders.py",
         "test_older_senders.py",

@@ -10,7 +10,17 @@ from tests.booking.booking_suite import body
 KEYS = 16
 """Idempotency-Keys in use: few, so that the bookings of a run take little memory."""
 JSON_BODY = msgspec.json.encode(body())
-TARGETS = (b"/v1/bookings", b"/v1/bookings/bk_1", b"/livez", b"/readyz", b"/schema/openapi.json", b"/nowhere", b"*")
+TARGETS = (
+    *(b"/v1/bookings", b"/v1/bookings/bk_1", b"/livez", b"/readyz", b"/schema/openapi.json", b"/nowhere", b"*"),
+    *(
+        b"/v1/ledger",
+        b"/flows/quote_fare",
+        b"/callbacks/quote_fare",
+        b"/inbox/m1",
+        b"/v1/dead-letters",
+        b"/v1/discards",
+    ),
+)
 METHODS = (b"GET", b"POST", b"DELETE", b"OPTIONS", b"PUT", b"PATCH", b"TRACE", b"CONNECT", b"PRI", b"FOO", b"get", b"")
 VERSIONS = (b"HTTP/1.1",) * 8 + (b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0", b"HTTP/1.2", b"HTTP/11", b"http/1.1", b"")
 HEADERS = (
@@ -83,10 +93,16 @@ class FuzzCase:
 
 
 class RequestFuzzer:
-    """Generator of cases; equal seeds give equal cases."""
+    """Generator of cases; equal seeds give equal cases.
 
-    def __init__(self, seed: int) -> None:
+    ``json_body``: body of a valid booking, as long as JSON_BODY.
+    """
+
+    def __init__(self, seed: int, json_body: bytes = JSON_BODY) -> None:
+        if len(json_body) != len(JSON_BODY):
+            raise ValueError(f"the body must have {len(JSON_BODY)} bytes, as the headers say")
         self._random = random.Random(seed)
+        self._json_body = json_body
 
     def next_case(self) -> FuzzCase:
         """Return the next case."""
@@ -107,7 +123,7 @@ class RequestFuzzer:
                 head[-1] = b"Content-Length: 70000"
             if self._random.random() < 0.5:
                 head.insert(self._random.randrange(1, len(head) + 1), choose(HEADERS))
-            return b"\r\n".join([*head, b"", JSON_BODY])
+            return b"\r\n".join([*head, b"", self._json_body])
         line = b" ".join([choose(METHODS), choose(TARGETS), choose(VERSIONS)])
         headers = [b"Host: booking", *(choose(HEADERS) for _ in range(self._random.randrange(5)))]
         return b"\r\n".join([line, *headers, b"", choose(BODIES)])

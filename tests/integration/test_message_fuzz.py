@@ -3,14 +3,10 @@
 import asyncio
 import json
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Self
 
-import httpx
 import psutil
 import pytest
 
@@ -23,12 +19,13 @@ from tests.conditions import poll_until
 from tests.conftest import Figure, run_suite
 from tests.integration.control_client import ControlClient
 from tests.integration.database_probe import DatabaseProbe
+from tests.integration.footprint import Footprint, watch_readiness
 from tests.integration.hostile_message_ledger import STUCK, HostileMessageLedger
 from tests.integration.rabbitmqctl import run_rabbitmqctl
 from tests.integration.ride_offers import offer_rides
 from tests.integration.rider_client import RiderClient, uniform_plan
-from tests.integration.suite import POLICIES, Suite, suite_processes
-from tests.rabbit.message_fuzzer import ADMINISTRATOR, TOKEN, HostileMessage, MessageFuzzer
+from tests.integration.suite import POLICIES, Suite
+from tests.rabbit.message_fuzzer import ADMINISTRATOR, HostileMessage, MessageFuzzer
 from tests.rabbit.raw_amqp import Outcome, RawConnection
 
 pytestmark = pytest.mark.real
@@ -41,11 +38,6 @@ ROUND = 1_000
 SETTLE_TIMEOUT_S = 90.0
 WARM_UP = 0.2
 """Share of the messages after which memory and series are measured for the first time."""
-MB = 1_000_000
-MAX_GROWTH_MB = 25.0
-MAX_NEW_SERIES = 400
-"""More series than the causes and flows of the model can add; each of the messages could add one."""
-READINESS_INTERVAL_S = 1.0
 
 
 @dataclass
@@ -97,27 +89,6 @@ async def publishers(suite: Suite, control: ControlClient) -> AsyncIterator[Publ
     publishers.close()
 
 
-@asynccontextmanager
-async def watch_readiness(suite: Suite) -> AsyncIterator[Counter[tuple[str, int]]]:
-    """Ask every service whether it is ready while the block runs; yield the answers by service and status."""
-    answers: Counter[tuple[str, int]] = Counter()
-
-    async def ask_repeatedly() -> None:
-        async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
-            while True:
-                for service, url in suite.state.urls.items():
-                    answers[service, (await http.get(f"{url}/readyz")).status_code] += 1
-                await asyncio.sleep(READINESS_INTERVAL_S)
-
-    asking = asyncio.create_task(ask_repeatedly())
-    try:
-        yield answers
-    finally:
-        asking.cancel()
-        with suppress(asyncio.CancelledError):
-            await asking
-
-
 def list_service_connections(suite: Suite) -> set[str]:
     """Return the ports, and so the identities, of all connections of services to the broker."""
     listed = run_rabbitmqctl(suite.state, "list_connections", "--formatter", "json", "pid", "user", "client_properties")
@@ -140,29 +111,6 @@ def count_queued(suite: Suite) -> dict[str, int]:
 
 async def is_every_queue_empty(suite: Suite) -> bool:
     return not await asyncio.to_thread(count_queued, suite)
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Memory and series of the services, which a message must not add to."""
-
-    memory_mb: Mapping[str, float]
-    """Proportional set size of each Python process of the suite, in MB; empty parts in containers do not count."""
-    series: Counter[str]
-    """Number of series of each service."""
-
-    @classmethod
-    async def read(cls, suite: Suite) -> Self:
-        memory_mb = {}
-        for process in suite_processes(suite.state):
-            with suppress(psutil.NoSuchProcess, ValueError):
-                arguments = process.cmdline()
-                memory_mb[arguments[arguments.index("-m") + 1]] = process.memory_full_info().pss / MB
-        async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
-            pages = {name: (await http.get(f"{url}/metrics")).text for name, url in suite.state.internal_urls.items()}
-        lines = {name: [line for line in page.splitlines() if line[:1] != "#"] for name, page in pages.items()}
-        assert not [line for own in lines.values() for line in own if re.search(TOKEN, line)], "a token is a label"
-        return cls(memory_mb, Counter({name: len(own) for name, own in lines.items()}))
 
 
 async def settle(
@@ -225,8 +173,7 @@ async def test_hostile_messages_are_settled_once_and_leave_the_suite_as_it_was(
         *ledger.describe(),
         f"rides meanwhile: {dict(Counter(states.values()))}, {len(offers.refusals)} refused",
         f"answers of /readyz: {dict(Counter(status for _, status in answers.elements()))}",
-        *(f"{name}: {before.memory_mb[name]:.0f} MB, then {mb:.0f} MB" for name, mb in after.memory_mb.items()),
-        f"series: {before.series.total()}, then {after.series.total()}",
+        *after.describe_growth(before),
     ):
         figure(f"seed {seed}, {count:,} messages: {line}")
     assert not ledger.open, ledger.describe_open()
@@ -234,6 +181,4 @@ async def test_hostile_messages_are_settled_once_and_leave_the_suite_as_it_was(
     assert {status for _, status in answers} == {200}
     await poll_until(lambda: is_every_queue_empty(suite), SETTLE_TIMEOUT_S, interval_s=0.5)
     assert connections <= list_service_connections(suite), "the broker lost a connection of a service"
-    growth = {name: mb - before.memory_mb[name] for name, mb in after.memory_mb.items()}
-    assert all(mb < MAX_GROWTH_MB for mb in growth.values()), growth
-    assert (after.series - before.series).total() < MAX_NEW_SERIES, after.series - before.series
+    after.verify_growth(before)
