@@ -1,4 +1,4 @@
-"""What hostile input must not change in a running suite: its readiness, and the memory and series of its services."""
+"""Readiness, memory, series and connections of a running suite, which hostile input must not change."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""What the tests of hostile input take for growth of a suite, or for a connection that a process has left open."""
+"""Growth of a suite and half-closed connections, as the tests of hostile input find them."""
 
 import socket
 import subprocess
