@@ -14,7 +14,7 @@ STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 @dataclass(frozen=True)
 class Reception:
-    """What a client received, and whether it gave up a server that neither sent more nor closed the connection."""
+    """Bytes that a client received. ``timed_out``: it gave up on a server that neither sent more nor closed."""
 
     data: bytes
     timed_out: bool = False
