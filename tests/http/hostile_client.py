@@ -36,10 +36,10 @@ async def send(port: int, case: FuzzCase, timeout_s: float) -> Reception:
             writer.write_eof()
         while case.ending != "reset" and (data := await asyncio.wait_for(reader.read(65536), timeout_s)):
             received += data
-    except ConnectionError:
-        pass
     except TimeoutError:
         timed_out = True
+    except OSError:  # the server has ended the connection; a half close of such a one is no ConnectionError
+        pass
     finally:
         if case.ending == "reset":
             writer.transport.abort()
