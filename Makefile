@@ -5,7 +5,7 @@
 MAKEFLAGS += --no-print-directory
 
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 FAST_WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -58,6 +58,8 @@ EXPECTED_CALLERS: Mapping[str, Callable[[str, str], set[str]]] = {
     "/v1/conversations": lambda *_: {"console"},
     "/v1/conversations/{conversation_id}": lambda *_: {"console"},
     "/v1/dead-letters/conversations/{conversation_id}": lambda *_: {"console"},
+    "/v1/back-pressure": lambda *_: {"console"},
+    "/v1/default-plan": lambda *_: {"console"},
     "GET /v1/riders/{rider_id}/profile": lambda *_: {RIDER_PROFILE.reader, "console"},
     "PUT /v1/riders/{rider_id}/profile": lambda *_: {"console"},
 }

@@ -12,7 +12,7 @@ from tests.integration.suite import Suite, run_command
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 PUBLIC_APIS = ("booking", "operations")
-INTERNAL_APIS = ("booking", "matching", "notification", "fleets")
+INTERNAL_APIS = ("booking", "matching", "notification", "fleets", "operations")
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",

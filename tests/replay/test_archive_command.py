@@ -91,7 +91,7 @@ async def test_status_counts_messages_by_type_and_routing_key(
 ) -> None:
     await poll_until(lambda: _is_policy_effective(suite), timeout_s=30.0)
     before = await run_archive(suite, "status")
-    assert before["retention"] == {"max_age": "7D", "max_bytes": 10**9, "segment_bytes": 5 * 10**7}
+    assert before["retention"] == {"max_age": "7D", "max_bytes": 907_200_000, "segment_bytes": 5 * 10**7}
     ids = await rider.prebook_all([uniform_plan(coupling) for coupling in (Coupling.ONE_WAY, Coupling.SYNC_API)])
     assert all_in_state(await database.verify_bookings(ids), "confirmed")
     after = await run_archive(suite, "status")

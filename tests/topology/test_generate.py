@@ -95,7 +95,8 @@ def test_a_block_that_is_not_there_once_is_an_error(number: int) -> None:
 async def test_imported_definitions_bring_a_broker_in_sync(broker: ManagementClient, model: Topology) -> None:
     users = Topology(grants=model.grants, read_grants=model.read_grants, queues=model.queues)
     await broker._create_users(users, PASSWORDS, lambda _: None)
-    await broker._request("POST", "definitions", json=broker_definitions(model, VHOST))
+    imported = await broker._request("POST", "definitions", json=broker_definitions(model, VHOST))
+    assert imported.is_success, imported.text
     assert differences(model, await broker.read_live_broker(), frozenset({broker.user})) == []
 
 

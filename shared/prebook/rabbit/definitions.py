@@ -26,7 +26,10 @@ def broker_definitions(topology: Topology, vhost: str = addresses.VHOST) -> dict
         ],
         "policies": [{"vhost": vhost, "name": p.name, **policy_body(p)} for p in sorted(topology.policies)],
         "exchanges": [{"vhost": vhost, "name": x.name, **exchange_body(x)} for x in sorted(topology.exchanges)],
-        "queues": [{"vhost": vhost, "name": q.name, **queue_body(q)} for q in sorted(topology.queues)],
+        # An import ends at a queue without auto_delete, which a declaration may leave out.
+        "queues": [
+            {"vhost": vhost, "name": q.name, "auto_delete": False, **queue_body(q)} for q in sorted(topology.queues)
+        ],
         "bindings": [{"vhost": vhost, **_binding(b)} for b in sorted(topology.bindings)],
     }
 
