@@ -147,6 +147,10 @@ class ManagementClient:
             for queue in queues
         }
 
+    async def delete_vhost(self) -> None:
+        """Delete the virtual host with all that it contains. Raises BrokerUnreachable, BrokerRefused."""
+        _checked_response(await self._request("DELETE", f"vhosts/{self._vhost_path}"), f"virtual host {self.vhost}")
+
     async def check_listener(self, port: int) -> None:
         """Raise BrokerRefused unless a listener of the node is open at ``port``."""
         await self._get(f"health/checks/port-listener/{port}", dict)

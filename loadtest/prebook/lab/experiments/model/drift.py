@@ -18,6 +18,8 @@ DECLARED = "declared from the model"
 REPAIRED = "declared again"
 CHANGED = "changed by hand on the broker"
 IN_SYNC = "differences between broker and model = 0"
+VHOST = "prebook-drift"
+"""A virtual host of its own, because other experiments leave queues in the suite's."""
 DELETED_QUEUE = addresses.request_queue("pricing", "quote_fare")
 
 
@@ -26,15 +28,17 @@ async def measure(run: ExperimentRun, _: ModelSize) -> Measurement:
     _given, policies = read_settings(run.testbed.context.envs[SERVICES[0]])
     model = suite_topology(retry_delays_s(policies))
     broker = run.testbed.stack.broker
-    async with ManagementClient(broker.management_url, broker.user, broker.password) as management:
-        before = await _compare(management, model)
-        run.log(f"deleting {DELETED_QUEUE}")
+    async with ManagementClient(broker.management_url, broker.user, broker.password, vhost=VHOST) as management:
         try:
+            await management.declare(model, {})
+            before = await _compare(management, model)
+            run.log(f"deleting {DELETED_QUEUE}")
             await _delete_by_hand(broker.amqp_url)
             changed = await _compare(management, model)
-        finally:
             await management.declare(model, {})
-        repaired = await _compare(management, model)
+            repaired = await _compare(management, model)
+        finally:
+            await management.delete_vhost()
     found = {DECLARED: before, CHANGED: changed, REPAIRED: repaired}
     verdicts = dict.fromkeys(found, LawVerdict.HELD) | {CHANGED: LawVerdict.VIOLATED}
     return Measurement(
@@ -53,7 +57,7 @@ async def measure(run: ExperimentRun, _: ModelSize) -> Measurement:
 
 
 async def _delete_by_hand(amqp_url: str) -> None:
-    async with await aio_pika.connect(amqp_url) as connection:
+    async with await aio_pika.connect(f"{amqp_url.rpartition('/')[0]}/{VHOST}") as connection:
         await (await connection.channel()).queue_delete(DELETED_QUEUE)
 
 
