@@ -121,10 +121,10 @@ def test_a_ride_is_booked_and_an_arrow_read_by_keyboard_alone(page: Page) -> Non
     page.get_by_role("link", name="Show as table").focus()
     while page.evaluate("() => document.activeElement.dataset.arrow === undefined"):
         page.keyboard.press("Tab")
-    before = page.locator(".inspector").inner_text()
+    before = page.locator("#flow .inspector").inner_text()
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".inspector")).not_to_have_text(before)
-    expect(page.locator(".inspector")).to_contain_text("messages in all")
+    expect(page.locator("#flow .inspector")).not_to_have_text(before)
+    expect(page.locator("#flow .inspector")).to_contain_text("messages in all")
 
 
 def test_tabs_of_one_browser_share_one_stream(page: Page, context: BrowserContext, suite: Suite) -> None:

@@ -59,7 +59,7 @@ export class Letters {
       [group.queue, group.type, count(group.messages), time(group.newest), group.error].forEach((text, n) => setText(row.cells[n + 1], text));
     });
     this.#renderNews(parked.find((group) => group.failure_group === this.#group)?.messages ?? 0);
-    const replays = Object.values(this.store.section("replays"));
+    const replays = Object.values(this.store.section("replays")).sort((a, b) => b.created_at.localeCompare(a.created_at));
     $(".replays", this.root).hidden = replays.length === 0;
     renderList(this.replays, replays, (replay) => replay.id, createReplayRow, (row, replay) => {
       const cells = [replay.id, replay.state, count(replay.messages), progress(replay), replayReason(replay)];
