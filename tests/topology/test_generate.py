@@ -98,6 +98,7 @@ async def test_imported_definitions_bring_a_broker_in_sync(broker: ManagementCli
     imported = await broker._request("POST", "definitions", json=broker_definitions(model, VHOST))
     assert imported.is_success, imported.text
     assert differences(model, await broker.read_live_broker(), frozenset({broker.user})) == []
+    await broker.declare(model, {})
 
 
 def test_definitions_hold_everything_but_users() -> None:

@@ -25,8 +25,12 @@ def broker_definitions(topology: Topology, vhost: str = addresses.VHOST) -> dict
             for p in sorted(access.topic_permissions(topology))
         ],
         "policies": [{"vhost": vhost, "name": p.name, **policy_body(p)} for p in sorted(topology.policies)],
-        "exchanges": [{"vhost": vhost, "name": x.name, **exchange_body(x)} for x in sorted(topology.exchanges)],
-        # An import ends at a queue without auto_delete, which a declaration may leave out.
+        # A declaration may leave out auto_delete. An import ends at a queue without it, and makes of an exchange
+        # without it one that no later declaration matches.
+        "exchanges": [
+            {"vhost": vhost, "name": x.name, "auto_delete": False, **exchange_body(x)}
+            for x in sorted(topology.exchanges)
+        ],
         "queues": [
             {"vhost": vhost, "name": q.name, "auto_delete": False, **queue_body(q)} for q in sorted(topology.queues)
         ],
